@@ -1,0 +1,61 @@
+"""Clients of AWS, and the translation of their errors into ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from stillpoint.errors import AwsRefused, AwsUnavailable
+
+_CONFIG = Config(
+    # "standard" repeats throttled calls, 5xx and lost connections, with backoff and jitter.
+    retries={"mode": "standard", "total_max_attempts": 5},
+    connect_timeout=5,
+    read_timeout=20,
+)
+
+_TRANSIENT = frozenset(
+    {
+        "ConcurrentTagAccess",
+        "EC2ThrottledException",
+        "InternalError",
+        "InternalFailure",
+        "KMSThrottlingException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "Unavailable",
+    }
+)
+
+
+@cache
+def client(service: str) -> Any:  # noqa: ANN401 (boto3 makes its clients at run time)
+    """Return the client of a service, made once for as long as the function's process lives."""
+    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+
+
+def error_code(error: ClientError) -> str:
+    """Return the code that AWS gave the error, such as `InvalidInstanceID.NotFound`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn the SDK's errors into AwsUnavailable or AwsRefused, which say what was being done."""
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if error_code(error) in _TRANSIENT or status >= 500:  # noqa: PLR2004 (HTTP server errors)
+            raise AwsUnavailable(f"{doing}: {error}") from error
+        raise AwsRefused(f"{doing}: {error}") from error
+    except BotoCoreError as error:
+        raise AwsUnavailable(f"{doing}: {error}") from error

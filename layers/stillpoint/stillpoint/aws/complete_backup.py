@@ -1,0 +1,309 @@
+"""Completing a backup: judging the evidence, writing it down, and telling of the outcome."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from stillpoint.aws import ec2, images
+from stillpoint.aws.images import Image
+from stillpoint.aws.notifications import publish
+from stillpoint.aws.settings import CompleteSettings
+from stillpoint.aws.telemetry import logger, metrics
+from stillpoint.errors import StillpointError
+from stillpoint.instance import Instance
+from stillpoint.messages import Event, EventName, InstanceReport
+from stillpoint.outcome import Failure, Member, Record, wait_before_next_check
+from stillpoint.recovery_point import (
+    Assessment,
+    Evidence,
+    Snapshot,
+    assess,
+    evidence_tags,
+    recall,
+)
+from stillpoint.tags import Cycle, LastRecoveryPoint, Tag
+
+AMI_DEADLINE = timedelta(hours=24)
+"""An AMI takes "sometimes up to 24 hours" (EC2 User Guide, "Create an Amazon EBS-backed AMI")."""
+
+_FAILED_STATES = frozenset({"failed", "error", "invalid", "deregistered"})
+
+
+def complete_backup(record: Record, settings: CompleteSettings, now: datetime) -> dict[str, Any]:
+    """Return the `status`; with it `wait_seconds` while pending, `error` and `cause` if it failed.
+
+    The first call writes the evidence on the images and snapshots; later ones read it back. A
+    backup in which anything went wrong is reported at once and does not wait for its images.
+    """
+    if record.refusals:
+        return _refused(record, settings, now)
+    return _Completion(record, settings, now).carry_out()
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A member with what was made of it and what that is worth."""
+
+    member: Member
+    instance: Instance | None
+    image: Image | None
+    snapshots: tuple[Snapshot, ...]
+    assessment: Assessment | None
+
+    def failures(self, now: datetime) -> list[Failure]:
+        """Return why there is, or will be, no recovery point."""
+        instance_id, captured_at = self.member.instance_id, self.member.captured_at
+        if self.image is None or self.assessment is None or captured_at is None:
+            return [Failure("complete", "ImageMissing", "There is no image.", instance_id)]
+        image = self.image
+        if image.state in _FAILED_STATES:
+            reason = image.state_reason or "EC2 gives no reason."
+            cause = f"The image {image.image_id} is in state {image.state}. {reason}"
+            return [Failure("complete", "ImageFailed", cause, instance_id)]
+        if self.assessment.level is None:
+            cause = f"The image {image.image_id} is incomplete: {self.assessment.reason}."
+            return [Failure("complete", "SnapshotFailed", cause, instance_id)]
+        if image.state != "available" and now - captured_at > AMI_DEADLINE:
+            cause = f"The image {image.image_id} is still {image.state} after 24 hours."
+            return [Failure("complete", "ImageTimedOut", cause, instance_id)]
+        return []
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it was stopped by the backup and does not run now."""
+        gone = self.instance is None or self.instance.state in {"terminated", "shutting-down"}
+        return self.member.was_stopped and not gone and self.state not in {"running", "pending"}
+
+    @property
+    def state(self) -> str:
+        """The instance's EC2 state now."""
+        return self.instance.state if self.instance else "terminated"
+
+    def report(self, failures: tuple[Failure, ...] = ()) -> InstanceReport:
+        """Return what there is to say about the member."""
+        own = [f.sentence for f in failures if f.instance_id == self.member.instance_id]
+        return InstanceReport(
+            instance_id=self.member.instance_id,
+            name=self.member.name,
+            state=self.state,
+            why=" ".join(own) or (self.assessment.reason if self.assessment else ""),
+            image_id=self.image.image_id if self.image else None,
+            consistency=self.assessment.level if self.assessment else None,
+            downtime=self.member.downtime,
+        )
+
+
+class _Completion:
+    """One look at one backup whose instances are back, or are given up."""
+
+    def __init__(self, record: Record, settings: CompleteSettings, now: datetime) -> None:
+        self._record = record
+        self._settings = settings
+        self._now = now
+        self._instances = ec2.instances_by_id([m.instance_id for m in record.members])
+        made = images.images_of(record.execution)
+        snapshots = images.snapshots_of(record.execution) if made else {}
+        self._first = record.checks == 0
+        self._shared = _shared_volumes(list(self._instances)) if made and self._first else {}
+        self._points = [
+            self._point(m, made.get(m.instance_id), tuple(snapshots.get(m.instance_id, ())))
+            for m in record.members
+        ]
+
+    def carry_out(self) -> dict[str, Any]:
+        found = tuple(f for point in self._points for f in point.failures(self._now))
+        # A member that was never captured because the backup failed before is no news.
+        failures = self._record.failures or found
+        if failures:
+            return self._failed(failures)
+        if any(point.image and point.image.state != "available" for point in self._points):
+            since = max(self._now - self._record.capture_from, timedelta())
+            return {"status": "pending", "wait_seconds": wait_before_next_check(since)}
+        return self._succeeded()
+
+    def _point(
+        self, member: Member, image: Image | None, snapshots: tuple[Snapshot, ...]
+    ) -> _Point:
+        instance = self._instances.get(member.instance_id)
+        assessment = None
+        if image is not None and member.captured_at is not None:
+            if self._first:
+                assessment = self._judge(member, instance, image, snapshots)
+            else:
+                assessment = recall(image.tags)
+        return _Point(member, instance, image, snapshots, assessment)
+
+    def _judge(
+        self,
+        member: Member,
+        instance: Instance | None,
+        image: Image,
+        snapshots: tuple[Snapshot, ...],
+    ) -> Assessment:
+        """Assess a capture, and write what it is worth on the image and its snapshots."""
+        evidence = Evidence(
+            method=member.method,
+            state_before=member.state_before,
+            capture_from=self._record.capture_from,
+            volumes=member.volumes,
+            snapshots=snapshots,
+            stop_requested_at=member.stop_requested_at,
+            stopped_at=member.stopped_at,
+            started_again=instance is not None and instance.state != "stopped",
+            launched_at=instance.launch_time if instance else None,
+            shared_volumes=self._shared.get(member.instance_id, ()),
+        )
+        assessment = assess(evidence, grace=self._settings.shutdown_grace)
+        tags = evidence_tags(
+            assessment,
+            schedule=self._record.schedule,
+            method=member.method,
+            retain=member.retain,
+            group=self._record.group,
+            stopped_at=member.stopped_at,
+            captured_at=member.captured_at,
+            resumed_at=member.running_at,
+            owner_tags=instance.tags if instance else {},
+        )
+        ec2.create_tags([image.image_id, *(s.snapshot_id for s in snapshots)], tags)
+        return assessment
+
+    def _failed(self, failures: tuple[Failure, ...]) -> dict[str, Any]:
+        if any(failure.phase == "prepare" for failure in failures):
+            self._release()
+        metrics.add_metric(EventName.BACKUP_FAILED, MetricUnit.Count, 1)
+        down = [point for point in self._points if point.is_down]
+        if down:
+            labels = ", ".join(point.report().label for point in down)
+            remedy = (
+                f"Start {labels} now, by hand if need be: it was running before the backup. Then"
+                " remove the tag stillpoint:cycle from it."
+            )
+        else:
+            remedy = (
+                "No instance is down because of this backup. The next occurrence tries again; for"
+                " a backup at once, invoke the planner with backup_now. An image without a"
+                " consistency level is no recovery point and can be deregistered."
+            )
+        self._publish(
+            EventName.BACKUP_FAILED,
+            tuple(point.report(failures) for point in self._points),
+            remedy,
+            " ".join(f.sentence for f in failures if f.instance_id is None),
+        )
+        return {
+            "status": "failed",
+            "error": failures[0].error,
+            "cause": " ".join(dict.fromkeys(f.sentence for f in failures))[:4000],
+        }
+
+    def _release(self) -> None:
+        """Take our cycle tag off instances of which nothing was touched, and nobody else's."""
+        for instance in self._instances.values():
+            value = instance.tags.get(Tag.CYCLE, "")
+            cycle = Cycle.parse(value)
+            if cycle is not None and cycle.execution == self._record.execution:
+                ec2.delete_tag(instance.instance_id, Tag.CYCLE, value)
+
+    def _succeeded(self) -> dict[str, Any]:
+        metrics.add_metric(EventName.BACKUP_SUCCEEDED, MetricUnit.Count, 1)
+        for point in self._points:
+            self._show_on_instance(point)
+            if point.member.downtime is not None:
+                seconds = point.member.downtime.total_seconds()
+                metrics.add_metric("Downtime", MetricUnit.Seconds, seconds)
+            completed = [s.completed_at for s in point.snapshots if s.completed_at is not None]
+            took = max(completed, default=self._now) - self._record.capture_from
+            metrics.add_metric(
+                "TimeToAvailable", MetricUnit.Seconds, max(0.0, took.total_seconds())
+            )
+        reports = tuple(point.report() for point in self._points)
+        if self._settings.notify_success:
+            self._publish(EventName.BACKUP_SUCCEEDED, reports, "Nothing.")
+        return {
+            "status": "succeeded",
+            "recovery_points": [
+                {
+                    "instance_id": report.instance_id,
+                    "image_id": report.image_id,
+                    "consistency": report.consistency,
+                    "reason": report.why,
+                    "downtime_seconds": report.downtime.total_seconds()
+                    if report.downtime
+                    else None,
+                }
+                for report in reports
+            ],
+        }
+
+    def _show_on_instance(self, point: _Point) -> None:
+        """Show the newest recovery point on the instance, and take an old refusal off it."""
+        captured_at = point.member.captured_at
+        if not point.instance or not point.image or not point.assessment or not captured_at:
+            return
+        instance_id = point.instance.instance_id
+        newest = LastRecoveryPoint(
+            captured_at, point.image.image_id, point.assessment.level or "none"
+        )
+        try:
+            ec2.create_tags([instance_id], {Tag.RECOVERY_POINT: newest.render()})
+            problem = point.instance.tags.get(Tag.PROBLEM, "")
+            if problem.startswith("refused"):
+                ec2.delete_tag(instance_id, Tag.PROBLEM, problem)
+        except StillpointError:  # the schedule tag may be gone; the recovery point is good anyway
+            logger.exception("The recovery point could not be shown on the instance")
+
+    def _publish(
+        self, name: EventName, reports: tuple[InstanceReport, ...], remedy: str, why: str = ""
+    ) -> None:
+        event = _event(name, self._record, self._now, reports, remedy, why)
+        publish(self._settings.topic_arn, event)
+
+
+def _refused(record: Record, settings: CompleteSettings, now: datetime) -> dict[str, Any]:
+    metrics.add_metric(EventName.BACKUP_REFUSED, MetricUnit.Count, 1)
+    reports = tuple(
+        InstanceReport(row["instance_id"], row["name"], row["state"], row["reason"])
+        for row in record.refusals
+    )
+    remedy = " ".join(dict.fromkeys(row["remedy"] for row in record.refusals))
+    why = "One refusal refuses the whole group." if record.group else ""
+    event = _event(EventName.BACKUP_REFUSED, record, now, reports, remedy, why)
+    publish(settings.topic_arn, event)
+    codes = ", ".join(dict.fromkeys(row["code"] for row in record.refusals))
+    return {
+        "status": "refused",
+        "error": EventName.BACKUP_REFUSED.value,
+        "cause": f"Refused before anything was touched: {codes}",
+    }
+
+
+def _event(  # noqa: PLR0913, PLR0917 (the fields of an event)
+    name: EventName,
+    record: Record,
+    now: datetime,
+    reports: tuple[InstanceReport, ...],
+    remedy: str,
+    why: str,
+) -> Event:
+    return Event(
+        name=name,
+        at=now,
+        instances=reports,
+        remedy=remedy,
+        why=why,
+        group=record.group,
+        occurrence=record.occurrence,
+        execution_arn=record.execution_arn,
+    )
+
+
+def _shared_volumes(instance_ids: list[str]) -> dict[str, tuple[str, ...]]:
+    shared: dict[str, tuple[str, ...]] = {}
+    for volume in images.volumes_attached_to(instance_ids):
+        if len(volume.instance_ids) > 1:
+            for instance_id in volume.instance_ids:
+                shared[instance_id] = (*shared.get(instance_id, ()), volume.volume_id)
+    return shared

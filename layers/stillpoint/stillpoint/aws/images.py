@@ -1,0 +1,126 @@
+"""AMIs and their snapshots, and the volumes that they come from."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import batched
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from stillpoint.aws.client import client, error_code, translated
+from stillpoint.aws.ec2 import tags_of
+from stillpoint.recovery_point import Snapshot
+from stillpoint.tags import Tag
+
+_FILTER_VALUES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An AMI of ours. `state` is EC2's name: pending, available, failed, ..."""
+
+    image_id: str
+    state: str
+    state_reason: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """An attached EBS volume. `kms_key_arn` is None if it is not encrypted."""
+
+    volume_id: str
+    instance_ids: tuple[str, ...]
+    kms_key_arn: str | None
+
+
+def images_of(execution: str) -> dict[str, Image]:
+    """Return the images that an execution made, by the id of the instance."""
+    with translated("reading the images"):
+        pages = client("ec2").get_paginator("describe_images")
+        rows = [
+            row
+            for page in pages.paginate(
+                Owners=["self"], Filters=[_of_execution(execution)], IncludeDisabled=True
+            )
+            for row in page["Images"]
+        ]
+    images = (
+        Image(
+            image_id=row["ImageId"],
+            state=row["State"],
+            state_reason=row.get("StateReason", {}).get("Message", ""),
+            tags=tags_of(row),
+        )
+        for row in rows
+    )
+    return {image.tags.get(Tag.INSTANCE, ""): image for image in images}
+
+
+def snapshots_of(execution: str) -> dict[str, list[Snapshot]]:
+    """Return the snapshots that an execution made, by the id of the instance."""
+    with translated("reading the snapshots"):
+        pages = client("ec2").get_paginator("describe_snapshots")
+        rows = [
+            row
+            for page in pages.paginate(OwnerIds=["self"], Filters=[_of_execution(execution)])
+            for row in page["Snapshots"]
+        ]
+    found: dict[str, list[Snapshot]] = {}
+    for row in rows:
+        found.setdefault(tags_of(row).get(Tag.INSTANCE, ""), []).append(
+            Snapshot(
+                snapshot_id=row["SnapshotId"],
+                volume_id=row["VolumeId"],
+                state=row["State"],
+                started_at=row["StartTime"],
+                completed_at=row.get("CompletionTime"),
+            )
+        )
+    return found
+
+
+def volumes_attached_to(instance_ids: Collection[str]) -> list[Volume]:
+    """Return the EBS volumes attached to any of the instances."""
+    with translated("reading the volumes"):
+        pages = client("ec2").get_paginator("describe_volumes")
+        return [
+            _volume(row)
+            for ids in batched(instance_ids, _FILTER_VALUES, strict=False)
+            for page in pages.paginate(
+                Filters=[{"Name": "attachment.instance-id", "Values": list(ids)}]
+            )
+            for row in page["Volumes"]
+        ]
+
+
+def is_aws_managed_key(kms_key_arn: str) -> bool:
+    """Return whether a KMS key is AWS's own, which every principal of the account may use by EC2.
+
+    A key that we may not even look at is somebody's own (KMS Developer Guide, "AWS managed keys").
+    """
+    try:
+        with translated(f"reading the key {kms_key_arn}"):
+            return bool(
+                client("kms").describe_key(KeyId=kms_key_arn)["KeyMetadata"]["KeyManager"] == "AWS"
+            )
+    except Exception as error:
+        cause = error.__cause__
+        if isinstance(cause, ClientError) and error_code(cause) in {
+            "AccessDeniedException",
+            "NotFoundException",
+        }:
+            return False
+        raise
+
+
+def _volume(row: dict[str, Any]) -> Volume:
+    return Volume(
+        volume_id=row["VolumeId"],
+        instance_ids=tuple(attachment["InstanceId"] for attachment in row["Attachments"]),
+        kms_key_arn=row.get("KmsKeyId") if row.get("Encrypted") else None,
+    )
+
+
+def _of_execution(execution: str) -> dict[str, Any]:
+    return {"Name": f"tag:{Tag.EXECUTION}", "Values": [execution]}

@@ -1,0 +1,52 @@
+"""The exceptions of Stillpoint: one tree, rooted in `StillpointError`.
+
+The class name of an exception is what a state machine catches and what a log shows.
+"""
+
+
+class StillpointError(Exception):
+    """The root of every exception that Stillpoint raises on purpose."""
+
+
+class InvalidText(StillpointError):
+    """A text that a person wrote, in a tag or a stack parameter, cannot be understood.
+
+    `reason` says in words what is wrong and what would be right.
+    """
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason, which is also the exception's message."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class InvalidSchedule(InvalidText):
+    """A schedule expression, a time of day or a time zone cannot be understood."""
+
+
+class InvalidRetain(InvalidText):
+    """A retention rule cannot be understood."""
+
+
+class InvalidHold(InvalidText):
+    """A hold cannot be understood."""
+
+
+class MalformedInput(StillpointError):
+    """A function was invoked with an event that it cannot act on; the message says which."""
+
+
+class MissingSetting(StillpointError):
+    """An environment variable of a function is missing or cannot be read; it is named."""
+
+
+class AwsUnavailable(StillpointError):
+    """AWS did not answer, throttled or failed for the moment: asking again later may help."""
+
+
+class AwsRefused(StillpointError):
+    """AWS refused a call, and would refuse it again: a permission, a limit, a parameter."""
+
+
+class PlannerIncomplete(StillpointError):
+    """The planner did what it could, and some of its work failed; the message says what."""

@@ -1,0 +1,42 @@
+"""An EC2 instance, as far as a backup needs to know it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedVolume:
+    """An EBS volume attached to an instance, such as `vol-0abc` at `/dev/sdf`."""
+
+    volume_id: str
+    device_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What DescribeInstances says about one instance.
+
+    `state` is EC2's name of the state (`running`, `stopped`, ...), `state_reason` its own words
+    for the last change. `lifecycle` is None for an On-Demand Instance, or `spot`, `scheduled`,
+    `capacity-block`. `managed` says that an AWS service operates the instance for its owner.
+    """
+
+    instance_id: str
+    state: str
+    tags: Mapping[str, str]
+    instance_type: str = ""
+    root_device_type: str = "ebs"
+    root_device_name: str = ""
+    lifecycle: str | None = None
+    managed: bool = False
+    launch_time: datetime | None = None
+    public_ip: str | None = None
+    hibernation: bool = False
+    volumes: tuple[AttachedVolume, ...] = ()
+    state_reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """The value of the `Name` tag, or an empty text."""
+        return self.tags.get("Name", "")

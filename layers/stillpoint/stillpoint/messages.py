@@ -1,0 +1,193 @@
+"""Domain events, and the messages that tell people and machines of them."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from stillpoint.tags import iso, printable
+
+SUBJECT_LIMIT = 99
+"""Characters in an SNS subject: "less than 100" (SNS API Reference, Publish)."""
+TEXT_LIMIT = 20_000
+BODY_LIMIT = 40_000
+"""Characters of the two forms: however they are escaped, both fit the 256 KiB of a message."""
+
+
+class Severity(StrEnum):
+    """How soon a person must look."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class EventName(StrEnum):
+    """What happened, in the past tense. Each is one kind of message and one metric."""
+
+    BACKUP_SUCCEEDED = "BackupSucceeded"
+    BACKUP_FAILED = "BackupFailed"
+    BACKUP_REFUSED = "BackupRefused"
+    BACKUP_MISSED = "BackupMissed"
+    POLICY_INVALID = "PolicyInvalid"
+    INSTANCE_STRANDED = "InstanceStranded"
+
+
+SEVERITIES = {
+    EventName.BACKUP_SUCCEEDED: Severity.INFO,
+    EventName.BACKUP_FAILED: Severity.ERROR,
+    EventName.BACKUP_REFUSED: Severity.WARNING,
+    EventName.BACKUP_MISSED: Severity.ERROR,
+    EventName.POLICY_INVALID: Severity.WARNING,
+    EventName.INSTANCE_STRANDED: Severity.CRITICAL,
+}
+
+_HEADLINES = {
+    EventName.BACKUP_SUCCEEDED: "Backed up",
+    EventName.BACKUP_FAILED: "The backup failed",
+    EventName.BACKUP_REFUSED: "Not backed up: refused before anything was touched",
+    EventName.BACKUP_MISSED: "Not backed up: the backup could not start in time",
+    EventName.POLICY_INVALID: "Not backed up: its tags cannot be understood",
+    EventName.INSTANCE_STRANDED: "DOWN: stopped for its backup and not starting again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReport:
+    """What there is to say about one instance of an event.
+
+    `state` is its EC2 state now, or an empty text if that is not known. `why` is one or more
+    sentences. `downtime` is from the request to stop it until it was seen running.
+    """
+
+    instance_id: str
+    name: str
+    state: str
+    why: str
+    image_id: str | None = None
+    consistency: str | None = None
+    downtime: timedelta | None = None
+
+    @property
+    def label(self) -> str:
+        """The name and the id, as far as there is a name."""
+        return f"{printable(self.name)} ({self.instance_id})" if self.name else self.instance_id
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one backup, told once."""
+
+    name: EventName
+    at: datetime
+    instances: tuple[InstanceReport, ...]
+    remedy: str
+    why: str = ""
+    group: str | None = None
+    occurrence: datetime | None = None
+    execution_arn: str | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """How soon a person must look."""
+        return SEVERITIES[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What SNS is given: `text` for people, `body` for machines, and attributes to filter by."""
+
+    subject: str
+    text: str
+    body: str
+    attributes: dict[str, str]
+
+
+def render(event: Event) -> Message:
+    """Return the event as a message. Any text of the owner's is made harmless."""
+    return Message(
+        subject=_subject(event),
+        text=_text(event)[:TEXT_LIMIT],
+        body=_body(event),
+        attributes={
+            "event": event.name,
+            "severity": event.severity,
+            "instance_id": event.instances[0].instance_id if event.instances else "none",
+            "group": event.group or "none",
+        },
+    )
+
+
+def _subject(event: Event) -> str:
+    """Return an ASCII subject: a Name tag in it must not be able to break an alert."""
+    who = _who(event)
+    text = f"[Stillpoint] {event.severity.upper()} {event.name}: {who}"
+    plain = "".join(ch if " " <= ch <= "~" else "?" for ch in text)
+    return plain if len(plain) <= SUBJECT_LIMIT else plain[: SUBJECT_LIMIT - 3] + "..."
+
+
+def _who(event: Event) -> str:
+    first, *others = event.instances
+    if event.group is not None:
+        return f"group {event.group}, {len(event.instances)} instances"
+    return first.label + (f" and {len(others)} more" if others else "")
+
+
+def _text(event: Event) -> str:
+    lines = [f"{_HEADLINES[event.name]}: {_who(event)}"]
+    if event.why:
+        lines += ["", f"Why: {event.why}"]
+    for report in event.instances:
+        lines += ["", report.label, *_facts(report)]
+    lines += ["", f"What to do: {event.remedy}", ""]
+    if event.occurrence is not None:
+        lines.append(f"Occurrence: {iso(event.occurrence)}")
+    lines.append(f"Reported:   {iso(event.at)}")
+    if event.execution_arn is not None:
+        lines.append(f"Execution:  {event.execution_arn}")
+    return "\n".join(lines)
+
+
+def _facts(report: InstanceReport) -> list[str]:
+    facts = [f"  state now:      {report.state or 'not known'}"]
+    if report.why:
+        facts.append(f"  why:            {report.why}")
+    if report.image_id is not None:
+        facts.append(f"  recovery point: {report.image_id}")
+        facts.append(f"  consistency:    {report.consistency or 'none proven, do not rely on it'}")
+    if report.downtime is not None:
+        facts.append(f"  downtime:       {report.downtime.total_seconds():.0f} s")
+    return facts
+
+
+def _body(event: Event) -> str:
+    body: dict[str, Any] = {
+        "event": event.name,
+        "severity": event.severity,
+        "at": iso(event.at),
+        "group": event.group,
+        "occurrence": iso(event.occurrence) if event.occurrence else None,
+        "execution_arn": event.execution_arn,
+        "why": event.why,
+        "remedy": event.remedy,
+        "instances": [
+            {
+                "instance_id": report.instance_id,
+                "name": report.name,
+                "state": report.state,
+                "why": report.why,
+                "image_id": report.image_id,
+                "consistency": report.consistency,
+                "downtime_seconds": report.downtime.total_seconds() if report.downtime else None,
+            }
+            for report in event.instances
+        ],
+    }
+    text = json.dumps(body)
+    if len(text) > BODY_LIMIT:  # still valid JSON, and still says which instances
+        body["instances"] = [{"instance_id": r.instance_id} for r in event.instances]
+        body["why"] = event.why[:1000]
+        text = json.dumps(body)
+    return text

@@ -1,0 +1,139 @@
+"""What became of a backup: the state machine's record, judged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from stillpoint.errors import MalformedInput
+from stillpoint.policy import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that went wrong in a phase; `instance_id` is None if it concerns the group."""
+
+    phase: str
+    error: str
+    cause: str
+    instance_id: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What went wrong, in words."""
+        return f"{self.phase} failed with {self.error}: {self.cause}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One instance of the backup, as far as its execution got with it.
+
+    `volumes` is the number of EBS volumes that were attached to it at rest, each of which the
+    state machine saw a snapshot of; `captured_at` is None if it did not come so far.
+    """
+
+    instance_id: str
+    name: str
+    method: Method
+    state_before: str
+    retain: str
+    volumes: int
+    captured_at: datetime | None
+    stop_requested_at: datetime | None
+    stopped_at: datetime | None
+    running_at: datetime | None
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the backup asked EC2 to stop it, and so had to start it again."""
+        return self.method is Method.STOP and self.state_before == "running"
+
+    @property
+    def downtime(self) -> timedelta | None:
+        """From the request to stop it until it was seen running, if both happened."""
+        if self.stop_requested_at is None or self.running_at is None:
+            return None
+        return self.running_at - self.stop_requested_at
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the state machine hands to `complete_backup`."""
+
+    execution: str
+    execution_arn: str
+    group: str | None
+    occurrence: datetime
+    schedule: str
+    members: tuple[Member, ...]
+    refusals: tuple[Mapping[str, Any], ...]
+    failures: tuple[Failure, ...]
+    gone: tuple[str, ...]
+    capture_from: datetime
+    checks: int
+
+    @classmethod
+    def parse(cls, event: Mapping[str, Any]) -> Self:
+        """Return the record in a state machine's payload, or raise MalformedInput."""
+        try:
+            return cls._parse(event)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MalformedInput(
+                f"complete_backup was given a record that it cannot read: {error!r}"
+            ) from error
+
+    @classmethod
+    def _parse(cls, event: Mapping[str, Any]) -> Self:
+        backup = event["backup"]
+        captures = _by_instance(event["captures"])
+        stops = _by_instance(event["stops"])
+        planned = _by_instance(backup["members"])
+        return cls(
+            execution=event["execution"],
+            execution_arn=event["execution_arn"],
+            group=backup["group"],
+            occurrence=datetime.fromisoformat(backup["occurrence"]),
+            schedule=backup["schedule"],
+            members=tuple(
+                Member(
+                    instance_id=member["instance_id"],
+                    name=member.get("name", ""),
+                    method=Method(member["method"]),
+                    state_before=member.get("state_before", ""),
+                    retain=planned[member["instance_id"]]["retain"],
+                    volumes=captures.get(member["instance_id"], {}).get("volumes", 0),
+                    captured_at=_moment(captures.get(member["instance_id"]), "captured_at"),
+                    stop_requested_at=_moment(stops.get(member["instance_id"]), "requested_at"),
+                    stopped_at=_moment(event["stopped_at"], member["instance_id"]),
+                    running_at=_moment(event["running_at"], member["instance_id"]),
+                )
+                for member in event["members"]
+            ),
+            refusals=tuple(event["refusals"]),
+            failures=tuple(
+                Failure(
+                    failure["phase"],
+                    failure["error"],
+                    failure["cause"],
+                    failure.get("instance_id"),
+                )
+                for failure in event["failures"]
+            ),
+            gone=tuple(event["gone"]),
+            capture_from=datetime.fromisoformat(event["capture_from"]),
+            checks=int(event["checks"]),
+        )
+
+
+def wait_before_next_check(since_capture: timedelta) -> int:
+    """Return the seconds until the next look at pending AMIs: half as long again, 1 to 15 min."""
+    return int(min(900, max(60, since_capture.total_seconds() / 2)))
+
+
+def _by_instance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {row["instance_id"]: row for row in rows}
+
+
+def _moment(row: Mapping[str, Any] | None, key: str) -> datetime | None:
+    text = (row or {}).get(key)
+    return datetime.fromisoformat(text) if text else None

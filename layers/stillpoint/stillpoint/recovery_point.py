@@ -1,0 +1,232 @@
+"""A recovery point: how it is named and tagged, and what its evidence proves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from stillpoint.policy import Method
+from stillpoint.tags import PREFIX, Tag, compact, iso, portable
+
+TAG_LIMIT = 50
+"""Tags that a resource may carry (EC2 User Guide, "Tag your Amazon EC2 resources")."""
+BORN_WITH = 4
+"""Tags that `creation_tags` gives."""
+
+
+class Consistency(StrEnum):
+    """What was proven of a recovery point, in AWS's own terms."""
+
+    APPLICATION = "application"
+    FILE_SYSTEM = "file-system"
+    CRASH = "crash"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot of a recovery point. `started_at` is when EBS initiated it."""
+
+    snapshot_id: str
+    volume_id: str
+    state: str
+    started_at: datetime
+    completed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What EC2's records say about one captured instance.
+
+    `volumes` is the number of EBS volumes attached while it was at rest; `shared_volumes` are
+    those that other instances have attached too (Multi-Attach). `capture_from` is when the capture
+    began. `started_again` says that it no longer is as the backup stopped it; `launched_at` is
+    when it was last started, read after the capture.
+    """
+
+    method: Method
+    state_before: str
+    capture_from: datetime
+    volumes: int
+    snapshots: tuple[Snapshot, ...]
+    stop_requested_at: datetime | None = None
+    stopped_at: datetime | None = None
+    started_again: bool = True
+    launched_at: datetime | None = None
+    shared_volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The consistency level that the evidence proves, and the proof in one sentence.
+
+    `level` is None if the image does not hold every volume: then it is no recovery point.
+    """
+
+    level: Consistency | None
+    reason: str
+
+
+def image_name(instance_id: str, occurrence: datetime) -> str:
+    """Return the AMI's name, which is also the idempotency key of CreateImage.
+
+    Only letters, digits and hyphens: the two character sets that AWS documents agree on these
+    (EC2 API Reference, CreateImage and the error InvalidAMIName.Malformed).
+    """
+    return f"stillpoint-{instance_id}-{compact(occurrence)}"
+
+
+def creation_tags(
+    *, stack: str, instance_id: str, execution: str, occurrence: datetime
+) -> dict[str, str]:
+    """Return the tags that an AMI and its snapshots are born with.
+
+    They are few, because the state machine reads them back with every look at the snapshots and
+    a state may hold 256 KiB. They say whose the image is and claim nothing.
+    """
+    return {
+        Tag.STACK: stack,
+        Tag.INSTANCE: instance_id,
+        Tag.EXECUTION: execution,
+        Tag.OCCURRENCE: iso(occurrence),
+    }
+
+
+def evidence_tags(  # noqa: PLR0913 (one argument a tag)
+    assessment: Assessment,
+    *,
+    schedule: str,
+    method: Method,
+    retain: str,
+    group: str | None,
+    stopped_at: datetime | None,
+    captured_at: datetime | None,
+    resumed_at: datetime | None,
+    owner_tags: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the tags that tell what a recovery point is worth and why.
+
+    The owner's own tags are copied as far as there is room, `Name` first, never those of AWS
+    (`aws:`) or of Stillpoint.
+    """
+    moments: dict[str, datetime | None] = {
+        Tag.STOPPED_AT: stopped_at,
+        Tag.CAPTURED_AT: captured_at,
+        Tag.RESUMED_AT: resumed_at,
+    }
+    tags: dict[str, str] = {
+        Tag.SCHEDULE: schedule,
+        Tag.METHOD: method,
+        Tag.RETAIN: retain,
+        Tag.EVIDENCE: assessment.reason,
+    } | {tag: iso(moment) for tag, moment in moments.items() if moment is not None}
+    if assessment.level is not None:
+        tags[Tag.CONSISTENCY] = assessment.level
+    if group is not None:
+        tags[Tag.GROUP] = group
+    own = [
+        (key, value)
+        for key, value in sorted(owner_tags.items(), key=lambda tag: (tag[0] != "Name", tag[0]))
+        if not key.startswith(("aws:", PREFIX))
+    ]
+    room = TAG_LIMIT - len(tags) - BORN_WITH
+    return dict(own[:room]) | {str(key): portable(value) for key, value in tags.items()}
+
+
+def recall(tags: Mapping[str, str]) -> Assessment:
+    """Return the assessment that an AMI's own tags hold; none of them is a claim."""
+    reason = tags.get(Tag.EVIDENCE, "the evidence was not written on it")
+    level = tags.get(Tag.CONSISTENCY)
+    return Assessment(Consistency(level) if level in set(Consistency) else None, reason)
+
+
+def assess(evidence: Evidence, *, grace: timedelta) -> Assessment:
+    """Return the consistency level that the evidence proves; whatever is not proven is not claimed.
+
+    `grace` is the longest stop that still counts as clean: EC2 cuts the power of a guest that
+    "does not cleanly shut down within a few minutes" and reports the same state `stopped`
+    (EC2 User Guide, "How EC2 instance stop and start works").
+    """
+    covered = {snapshot.volume_id for snapshot in evidence.snapshots if _usable(snapshot)}
+    if len(covered) < max(evidence.volumes, 1):
+        return Assessment(None, f"{len(covered)} of {evidence.volumes} volumes have a snapshot")
+    if evidence.state_before == "stopped":
+        reason = (
+            "it was stopped before this backup began: at rest, but how it shut down is not known"
+        )
+        return Assessment(Consistency.CRASH, reason)
+    if evidence.shared_volumes:
+        shared = ", ".join(evidence.shared_volumes)
+        reason = f"other instances have {shared} attached too and may have written"
+        return Assessment(Consistency.CRASH, reason)
+    return _assess_method(evidence, grace)
+
+
+def _assess_method(evidence: Evidence, grace: timedelta) -> Assessment:
+    match evidence.method:
+        case Method.STOP:
+            return _assess_stop(evidence, grace)
+        case Method.REBOOT:
+            return _assess_reboot(evidence, grace)
+        case Method.FREEZE:
+            return Assessment(Consistency.CRASH, "there is no proof that a freeze held")
+        case Method.NONE:
+            return Assessment(Consistency.CRASH, "imaged while it ran, without a stop or a reboot")
+        case _ as never:
+            assert_never(never)
+
+
+def _usable(snapshot: Snapshot) -> bool:
+    return snapshot.state in {"pending", "completed"}
+
+
+def _assess_stop(evidence: Evidence, grace: timedelta) -> Assessment:
+    requested, stopped = evidence.stop_requested_at, evidence.stopped_at
+    if requested is None or stopped is None:
+        return Assessment(Consistency.CRASH, "it was not seen stopped")
+    took = stopped - requested
+    if took > grace:
+        return Assessment(
+            Consistency.CRASH,
+            f"the stop took {_seconds(took)}, more than the {_seconds(grace)} of a clean shutdown:"
+            " EC2 may have cut the power",
+        )
+    usable = [snapshot.started_at for snapshot in evidence.snapshots if _usable(snapshot)]
+    if min(usable) < stopped.replace(microsecond=0):
+        return Assessment(Consistency.CRASH, "a snapshot was initiated before it was seen stopped")
+    proof = f"stopped in {_seconds(took)}, every snapshot initiated after {iso(stopped)}"
+    if not evidence.started_again:
+        return Assessment(Consistency.FILE_SYSTEM, f"{proof}, not started since")
+    # EC2 gives the time of a start to the second.
+    if evidence.launched_at is None or evidence.launched_at < max(usable).replace(microsecond=0):
+        reason = "it may have been started before all snapshots were initiated"
+        return Assessment(Consistency.CRASH, reason)
+    return Assessment(
+        Consistency.FILE_SYSTEM, f"{proof} and before the start at {iso(evidence.launched_at)}"
+    )
+
+
+def _assess_reboot(evidence: Evidence, grace: timedelta) -> Assessment:
+    """Judge EC2's own reboot inside CreateImage.
+
+    EC2 "shuts down the instance, takes snapshots of any attached volumes, creates and registers
+    the AMI, then reboots the instance" (EC2 User Guide, "Create an Amazon EBS-backed AMI"), and
+    cuts the power of a guest that does not shut down within a few minutes: a snapshot that was
+    initiated sooner than that was preceded by a clean shutdown.
+    """
+    last = max(s.started_at for s in evidence.snapshots if _usable(s))
+    took = last - evidence.capture_from
+    if took > grace:
+        return Assessment(
+            Consistency.CRASH,
+            f"the last snapshot was initiated {_seconds(took)} after the reboot was asked for,"
+            f" more than the {_seconds(grace)} of a clean shutdown: EC2 may have cut the power",
+        )
+    return Assessment(
+        Consistency.FILE_SYSTEM,
+        f"EC2 shut it down for the image, every snapshot initiated within {_seconds(took)}",
+    )
+
+
+def _seconds(span: timedelta) -> str:
+    return f"{span.total_seconds():.0f} s"
