@@ -1,7 +1,7 @@
 """Domain events, and the messages that tell people and machines of them."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -10,9 +10,10 @@ from stillpoint.tags import iso, printable
 
 SUBJECT_LIMIT = 99
 """Characters in an SNS subject: "less than 100" (SNS API Reference, Publish)."""
-TEXT_LIMIT = 20_000
-BODY_LIMIT = 40_000
-"""Characters of the two forms: however they are escaped, both fit the 256 KiB of a message."""
+SIZE_LIMIT = 240_000
+"""Bytes of the two forms, escaped; SNS takes 256 KiB in all (SNS API Reference, Publish)."""
+_SHORTER = (1_000, 200, 50)
+"""Characters left of every name and reason, by and by, in a message that is too long."""
 
 
 class Severity(StrEnum):
@@ -106,11 +107,19 @@ class Message:
 
 
 def render(event: Event) -> Message:
-    """Return the event as a message. Any text of the owner's is made harmless."""
+    """Return the event as a message. Any text of the owner's is made harmless.
+
+    In a message that would be too long, names and reasons are shortened; nothing is left out.
+    """
+    text, body = _text(event), _body(event)
+    for limit in _SHORTER:
+        if len(json.dumps([text, body])) > SIZE_LIMIT:
+            shorter = _shortened(event, limit)
+            text, body = _text(shorter), _body(shorter)
     return Message(
         subject=_subject(event),
-        text=_text(event)[:TEXT_LIMIT],
-        body=_body(event),
+        text=text,
+        body=body,
         attributes={
             "event": event.name,
             "severity": event.severity,
@@ -129,10 +138,27 @@ def _subject(event: Event) -> str:
 
 
 def _who(event: Event) -> str:
-    first, *others = event.instances
     if event.group is not None:
         return f"group {event.group}, {len(event.instances)} instances"
+    if not event.instances:
+        return "no instance"
+    first, *others = event.instances
     return first.label + (f" and {len(others)} more" if others else "")
+
+
+def _shortened(event: Event, limit: int) -> Event:
+    return replace(
+        event,
+        why=_cut(event.why, limit),
+        instances=tuple(
+            replace(report, name=_cut(report.name, limit), why=_cut(report.why, limit))
+            for report in event.instances
+        ),
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _text(event: Event) -> str:
@@ -185,9 +211,4 @@ def _body(event: Event) -> str:
             for report in event.instances
         ],
     }
-    text = json.dumps(body)
-    if len(text) > BODY_LIMIT:  # still valid JSON, and still says which instances
-        body["instances"] = [{"instance_id": r.instance_id} for r in event.instances]
-        body["why"] = event.why[:1000]
-        text = json.dumps(body)
-    return text
+    return json.dumps(body)

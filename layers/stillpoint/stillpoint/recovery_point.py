@@ -13,6 +13,8 @@ TAG_LIMIT = 50
 """Tags that a resource may carry (EC2 User Guide, "Tag your Amazon EC2 resources")."""
 BORN_WITH = 4
 """Tags that `creation_tags` gives."""
+_NAMED = 3
+"""Volumes that a reason names: a tag's value holds no long list."""
 
 
 class Consistency(StrEnum):
@@ -60,7 +62,8 @@ class Evidence:
 class Assessment:
     """The consistency level that the evidence proves, and the proof in one sentence.
 
-    `level` is None if the image does not hold every volume: then it is no recovery point.
+    `level` is None if the image does not hold every volume: then it is no recovery point. The
+    reason is written on the image as it is: it fits a tag's value and its character set.
     """
 
     level: Consistency | None
@@ -148,15 +151,17 @@ def assess(evidence: Evidence, *, grace: timedelta) -> Assessment:
     (EC2 User Guide, "How EC2 instance stop and start works").
     """
     covered = {snapshot.volume_id for snapshot in evidence.snapshots if _usable(snapshot)}
-    if len(covered) < max(evidence.volumes, 1):
+    if evidence.volumes < 1:
+        return Assessment(None, "the volumes that were attached to it are not known")
+    if len(covered) < evidence.volumes:
         return Assessment(None, f"{len(covered)} of {evidence.volumes} volumes have a snapshot")
     if evidence.state_before == "stopped":
         reason = (
-            "it was stopped before this backup began: at rest, but how it shut down is not known"
+            "it was stopped before this backup began: at rest but how it shut down is not known"
         )
         return Assessment(Consistency.CRASH, reason)
     if evidence.shared_volumes:
-        shared = ", ".join(evidence.shared_volumes)
+        shared = _listed(evidence.shared_volumes)
         reason = f"other instances have {shared} attached too and may have written"
         return Assessment(Consistency.CRASH, reason)
     return _assess_method(evidence, grace)
@@ -171,7 +176,7 @@ def _assess_method(evidence: Evidence, grace: timedelta) -> Assessment:
         case Method.FREEZE:
             return Assessment(Consistency.CRASH, "there is no proof that a freeze held")
         case Method.NONE:
-            return Assessment(Consistency.CRASH, "imaged while it ran, without a stop or a reboot")
+            return Assessment(Consistency.CRASH, "imaged while it ran without a stop or a reboot")
         case _ as never:
             assert_never(never)
 
@@ -182,28 +187,28 @@ def _usable(snapshot: Snapshot) -> bool:
 
 def _assess_stop(evidence: Evidence, grace: timedelta) -> Assessment:
     requested, stopped = evidence.stop_requested_at, evidence.stopped_at
-    if requested is None or stopped is None:
-        return Assessment(Consistency.CRASH, "it was not seen stopped")
+    if requested is None or stopped is None or stopped < requested:
+        return Assessment(Consistency.CRASH, "it was not seen to stop for this backup")
     took = stopped - requested
     if took > grace:
         return Assessment(
             Consistency.CRASH,
-            f"the stop took {_seconds(took)}, more than the {_seconds(grace)} of a clean shutdown:"
+            f"the stop took {_seconds(took)} and a clean shutdown at most {_seconds(grace)}:"
             " EC2 may have cut the power",
         )
     usable = [snapshot.started_at for snapshot in evidence.snapshots if _usable(snapshot)]
-    if min(usable) < stopped.replace(microsecond=0):
+    at_rest = stopped.replace(microsecond=0)
+    if min(usable) < at_rest:
         return Assessment(Consistency.CRASH, "a snapshot was initiated before it was seen stopped")
-    proof = f"stopped in {_seconds(took)}, every snapshot initiated after {iso(stopped)}"
-    if not evidence.started_again:
-        return Assessment(Consistency.FILE_SYSTEM, f"{proof}, not started since")
-    # EC2 gives the time of a start to the second.
-    if evidence.launched_at is None or evidence.launched_at < max(usable).replace(microsecond=0):
-        reason = "it may have been started before all snapshots were initiated"
-        return Assessment(Consistency.CRASH, reason)
-    return Assessment(
-        Consistency.FILE_SYSTEM, f"{proof} and before the start at {iso(evidence.launched_at)}"
-    )
+    proof = f"stopped in {_seconds(took)} and every snapshot initiated after {iso(stopped)}"
+    launched = evidence.launched_at  # EC2 gives the time of the last start to the second
+    if launched is not None and launched >= max(usable).replace(microsecond=0):
+        reason = f"{proof} and before the start at {iso(launched)}"
+        return Assessment(Consistency.FILE_SYSTEM, reason)
+    if launched is not None and not evidence.started_again and launched < at_rest:
+        return Assessment(Consistency.FILE_SYSTEM, f"{proof} and not started since")
+    reason = "it may have been started before all snapshots were initiated"
+    return Assessment(Consistency.CRASH, reason)
 
 
 def _assess_reboot(evidence: Evidence, grace: timedelta) -> Assessment:
@@ -214,19 +219,28 @@ def _assess_reboot(evidence: Evidence, grace: timedelta) -> Assessment:
     cuts the power of a guest that does not shut down within a few minutes: a snapshot that was
     initiated sooner than that was preceded by a clean shutdown.
     """
-    last = max(s.started_at for s in evidence.snapshots if _usable(s))
-    took = last - evidence.capture_from
+    usable = [snapshot.started_at for snapshot in evidence.snapshots if _usable(snapshot)]
+    if min(usable) < evidence.capture_from.replace(microsecond=0):
+        reason = "a snapshot was initiated before the reboot was asked for"
+        return Assessment(Consistency.CRASH, reason)
+    took = max(usable) - evidence.capture_from
     if took > grace:
         return Assessment(
             Consistency.CRASH,
-            f"the last snapshot was initiated {_seconds(took)} after the reboot was asked for,"
-            f" more than the {_seconds(grace)} of a clean shutdown: EC2 may have cut the power",
+            f"the last snapshot was initiated {_seconds(took)} after the reboot was asked for and"
+            f" a clean shutdown takes at most {_seconds(grace)}: EC2 may have cut the power",
         )
     return Assessment(
         Consistency.FILE_SYSTEM,
-        f"EC2 shut it down for the image, every snapshot initiated within {_seconds(took)}",
+        f"EC2 shut it down for the image and initiated every snapshot within {_seconds(took)}",
     )
 
 
 def _seconds(span: timedelta) -> str:
     return f"{span.total_seconds():.0f} s"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Return the first names, and how many more there are, in a text that fits a tag."""
+    more = len(names) - _NAMED
+    return " and ".join(names[:_NAMED] + ((f"{more} more",) if more > 0 else ()))

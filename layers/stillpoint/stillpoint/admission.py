@@ -1,0 +1,101 @@
+"""Admission: which of the due backups may start now, without taking too much down at once."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from stillpoint.grouping import Group, Subject
+from stillpoint.plan import Trigger
+from stillpoint.policy import BackupPolicy, Method
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A group with an occurrence that could start now."""
+
+    group: Group
+    occurrence: datetime
+    schedule: str
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Admissions:
+    """The candidates that may start, in order, and why the others wait, both by group id."""
+
+    admitted: Mapping[str, Candidate]
+    waiting: Mapping[str, str]
+
+
+def admit(
+    candidates: Iterable[Candidate], subjects: Iterable[Subject], max_concurrent: int
+) -> Admissions:
+    """Admit the oldest occurrences first, as many as the limits allow.
+
+    A candidate with an anti-affinity peer that is down lets the others pass. One for which
+    there is no room does not: else a large group would wait for ever behind small ones.
+    """
+    present = [subject for subject in subjects if not subject.gone]
+    taken = sum(subject.in_backup for subject in present)
+    peers = _Peers(present)
+    admitted: dict[str, Candidate] = {}
+    waiting: dict[str, str] = {}
+    first_in_line: Group | None = None
+    for candidate in sorted(candidates, key=lambda one: (one.occurrence, one.group.group_id)):
+        group = candidate.group
+        size = len(group.subjects)
+        if obstacle := peers.obstacle(group):
+            waiting[group.group_id] = obstacle
+        elif first_in_line is not None:
+            waiting[group.group_id] = f"waits in line behind {first_in_line}"
+        elif taken + size > max_concurrent:
+            first_in_line = group
+            waiting[group.group_id] = (
+                f"waits for room: {taken} of at most {max_concurrent} instances "
+                f"are in a backup and this one needs {size}"
+            )
+        else:
+            admitted[group.group_id] = candidate
+            peers.take_down(group)
+            taken += size
+    return Admissions(admitted, waiting)
+
+
+class _Peers:
+    """The instances that are down, or about to be, by anti-affinity name."""
+
+    def __init__(self, subjects: Iterable[Subject]) -> None:
+        self._down: dict[str, dict[str, str]] = defaultdict(dict)
+        for subject in subjects:
+            name = subject.anti_affinity
+            if name is None:
+                continue
+            if subject.in_backup:
+                self._down[name][subject.instance_id] = f"{subject.label} is in a backup"
+            elif subject.instance.state != "running":
+                state = f"{subject.label} is {subject.instance.state}"
+                self._down[name][subject.instance_id] = state
+
+    def obstacle(self, group: Group) -> str | None:
+        """Return why an anti-affinity peer keeps a group from going down, or None."""
+        own = {subject.instance_id for subject in group.subjects}
+        for subject in group.subjects:
+            name = subject.anti_affinity
+            if name is None or not _goes_down(subject):
+                continue
+            for peer, state in self._down[name].items():
+                if peer not in own:
+                    return f"waits for its anti-affinity peer: {state}"
+        return None
+
+    def take_down(self, group: Group) -> None:
+        """Note that the members of a group are about to be in a backup."""
+        for subject in group.subjects:
+            name = subject.anti_affinity
+            if name is not None:
+                self._down[name][subject.instance_id] = f"{subject.label} starts its backup now"
+
+
+def _goes_down(subject: Subject) -> bool:
+    return isinstance(subject.policy, BackupPolicy) and subject.policy.method is not Method.NONE

@@ -1,0 +1,207 @@
+"""Backup policies: what the tags of one instance ask for, parsed and validated."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import time
+from enum import StrEnum
+from typing import Self
+
+from stillpoint.errors import InvalidText
+from stillpoint.hold import Hold, parse_hold
+from stillpoint.retain import Retain, parse_retain
+from stillpoint.schedule import Schedule, fingerprint, parse_schedules, parse_time
+from stillpoint.tags import OWNER_TAGS, PREFIX, Tag, printable
+from stillpoint.zones import zone_named
+
+ACCEPTABLE_HAZARDS = frozenset({"instance-store", "public-ip"})
+"""The hazards that an owner may accept by `stillpoint:accept`."""
+
+# The name of a group becomes part of an execution's name, where only these characters keep
+# CloudWatch logging working (Step Functions API Reference, StartExecution).
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_GROUP = re.compile(r"([A-Za-z0-9_-]{1,40})(?::([0-9]{1,3}))?")
+_NAME_RULE = "a name is 1 to 40 letters, digits, - or _"
+_NOT_SUPPORTED = (Tag.COPY_TO, Tag.PRE, Tag.POST)
+
+
+class Method(StrEnum):
+    """How an instance is quiesced."""
+
+    STOP = "stop"
+    REBOOT = "reboot"
+    FREEZE = "freeze"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDefaults:
+    """What applies where a tag says nothing: the stack's parameters.
+
+    `zone` is a name such as `Asia/Seoul`. It also decides where the days of a hold begin.
+    """
+
+    time: time
+    zone: str
+    retain: Retain
+
+    @classmethod
+    def parse(cls, *, time: str, zone: str, retain: str) -> Self:
+        """Return the defaults from texts such as `03:00`, `UTC` and `14`.
+
+        Raises InvalidText, with the reason in words, for any that cannot be understood.
+        """
+        return cls(parse_time(time), zone_named(zone).key, parse_retain(retain))
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPolicy:
+    """What one instance's tags ask for.
+
+    `fingerprint` identifies the schedules, `order` the place in the stop order of a group,
+    `accept` the hazards that the owner accepts.
+    """
+
+    schedules: tuple[Schedule, ...]
+    fingerprint: str
+    method: Method
+    retain: Retain
+    group: str | None = None
+    order: int = 0
+    anti_affinity: str | None = None
+    hold: Hold | None = None
+    accept: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidPolicy:
+    """Tags that cannot be understood, with every problem in words.
+
+    `group` is the consistency group that the instance belongs to as far as its tags say,
+    because its invalidity concerns the others too.
+    """
+
+    problems: tuple[str, ...]
+    group: str | None = None
+
+
+def parse_policy(tags: Mapping[str, str], defaults: PolicyDefaults) -> BackupPolicy | InvalidPolicy:
+    """Return the policy in an instance's tags, or everything that is wrong with them.
+
+    No tag, whatever it says, makes this raise. Tags of other prefixes are not looked at.
+    """
+    reader = _Reader(tags)
+    schedules = reader.read(
+        Tag.SCHEDULE,
+        lambda text: parse_schedules(text, default_time=defaults.time, default_zone=defaults.zone),
+        (),
+    )
+    method = reader.read(Tag.METHOD, _parse_method, Method.STOP)
+    retain = reader.read(Tag.RETAIN, parse_retain, defaults.retain)
+    group, order = reader.read(Tag.GROUP, _parse_group, (None, 0))
+    anti_affinity = reader.read(Tag.ANTI_AFFINITY, _parse_name, None)
+    hold = reader.read(Tag.HOLD, lambda text: parse_hold(text, zone_named(defaults.zone)), None)
+    accept = reader.read(Tag.ACCEPT, _parse_accept, frozenset[str]())
+    problems = [*reader.problems, *_missing(tags), *_not_supported(tags), *_unknown_keys(tags)]
+    if problems:
+        return InvalidPolicy(tuple(problems), group)
+    return BackupPolicy(
+        schedules=schedules,
+        fingerprint=fingerprint(schedules),
+        method=method,
+        retain=retain,
+        group=group,
+        order=order,
+        anti_affinity=anti_affinity,
+        hold=hold,
+        accept=accept,
+    )
+
+
+class _Reader:
+    """Reads tags one by one, and collects what is wrong with them."""
+
+    def __init__(self, tags: Mapping[str, str]) -> None:
+        self._tags = tags
+        self.problems: list[str] = []
+
+    def read[T, D](self, tag: Tag, parse: Callable[[str], T], default: D) -> T | D:
+        """Return the parsed value of a tag, or the default if it is absent or invalid."""
+        text = self._tags.get(tag)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except InvalidText as error:
+            self.problems.append(f"{tag}: {error.reason}")
+            return default
+
+
+def _parse_method(text: str) -> Method:
+    word = text.strip().lower()
+    if word == Method.FREEZE:
+        raise InvalidText("freeze is not supported by this version, write stop, reboot or none")
+    try:
+        return Method(word)
+    except ValueError:
+        raise InvalidText(
+            f"'{printable(text)}' is not a method, write stop, reboot or none"
+        ) from None
+
+
+def _parse_group(text: str) -> tuple[str, int]:
+    match = _GROUP.fullmatch(text.strip())
+    if match is None:
+        raise InvalidText(
+            f"'{printable(text)}' is not a group, {_NAME_RULE}, "
+            "and an order may follow such as erp:2"
+        )
+    return match[1], int(match[2] or 0)
+
+
+def _parse_name(text: str) -> str:
+    word = text.strip()
+    if not _NAME.fullmatch(word):
+        raise InvalidText(f"'{printable(text)}' is not a name, {_NAME_RULE}")
+    return word
+
+
+def _parse_accept(text: str) -> frozenset[str]:
+    words = text.lower().replace(",", " ").split()
+    known = " or ".join(sorted(ACCEPTABLE_HAZARDS))
+    for word in words:
+        if word not in ACCEPTABLE_HAZARDS:
+            raise InvalidText(f"'{printable(word)}' is not a hazard to accept, write {known}")
+    if not words:
+        raise InvalidText(f"it is empty, write {known}")
+    return frozenset(words)
+
+
+def _missing(tags: Mapping[str, str]) -> list[str]:
+    return [] if Tag.SCHEDULE in tags else [f"{Tag.SCHEDULE} is missing"]
+
+
+def _not_supported(tags: Mapping[str, str]) -> list[str]:
+    """Return a problem for each tag that asks for what this version cannot do.
+
+    Someone relies on such a tag: a backup that left it out would not be what was asked for.
+    """
+    return [
+        f"{tag} is not supported by this version, remove the tag"
+        for tag in _NOT_SUPPORTED
+        if tag in tags
+    ]
+
+
+def _unknown_keys(tags: Mapping[str, str]) -> list[str]:
+    known = frozenset[str](Tag)
+    unknown = sorted(key for key in tags if key.casefold().startswith(PREFIX) and key not in known)
+    return [_unknown_key(key) for key in unknown]
+
+
+def _unknown_key(key: str) -> str:
+    names = sorted(tag.removeprefix(PREFIX) for tag in OWNER_TAGS)
+    near = difflib.get_close_matches(key.casefold().removeprefix(PREFIX)[:40], names, n=1)
+    hint = f"perhaps {PREFIX}{near[0]} is meant" if near else "remove it"
+    return f"the tag '{printable(key)}' is not known, {hint}"

@@ -1,0 +1,31 @@
+"""Time zones, by their names in the IANA time zone database."""
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from zoneinfo import ZoneInfo
+
+from stillpoint.errors import InvalidSchedule
+from stillpoint.tags import printable
+
+
+@cache
+def _names() -> Mapping[str, str]:
+    """Return every zone's name by its casefolded form, from the `tzdata` package."""
+    text = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8")
+    return {name.casefold(): name for name in text.split()}
+
+
+def zone_named(text: str) -> ZoneInfo:
+    """Return the zone of a name such as `Asia/Seoul`, in whatever case it is written.
+
+    Raises InvalidSchedule if there is no such zone.
+    """
+    names = _names()
+    name = names.get(text.casefold())
+    if name is not None:
+        return ZoneInfo(name)
+    near = difflib.get_close_matches(text.casefold()[:40], names, n=1, cutoff=0.7)
+    hint = f", perhaps {names[near[0]]} is meant" if near else ", a name such as Asia/Seoul or UTC"
+    raise InvalidSchedule(f"'{printable(text)}' is not a time zone{hint}")

@@ -1,0 +1,87 @@
+import pytest
+
+from stillpoint.plan import Status
+from tests.unit.builders import an_instance, at, plan, started, verdict
+
+
+def test_the_oldest_occurrence_goes_first() -> None:
+    made = plan(
+        an_instance("i-0a", schedule="daily 03:00"),
+        an_instance("i-0b", schedule="daily 02:00", seen="2026-11-21 02:00"),
+        max_concurrent=1,
+    )
+    assert started(made) == ["i-0b"]
+    assert verdict(made, "i-0a").status is Status.WAITING
+    assert "waits for room: 1 of at most 1" in verdict(made, "i-0a").reason
+
+
+def test_instances_that_are_in_a_backup_take_room() -> None:
+    busy = [an_instance(f"i-1{n}", in_backup=True) for n in range(2)]
+    made = plan(*busy, an_instance("i-0a"), an_instance("i-0b"), max_concurrent=3)
+    assert started(made) == ["i-0a"]
+
+
+def test_a_large_group_is_not_overtaken_by_small_ones() -> None:
+    made = plan(
+        an_instance("i-0a", in_backup=True),
+        an_instance("i-0b", group="erp"),
+        an_instance("i-0c", group="erp"),
+        an_instance("i-0d"),
+        max_concurrent=2,
+    )
+    assert made.backups == ()
+    assert "waits in line behind group erp" in verdict(made, "i-0d").reason
+
+
+def test_of_an_anti_affinity_pair_one_starts_and_one_waits_without_holding_up_others() -> None:
+    made = plan(
+        an_instance("i-0a", anti_affinity="pair"),
+        an_instance("i-0b", anti_affinity="pair"),
+        an_instance("i-0c"),
+    )
+    assert started(made) == ["i-0a", "i-0c"]
+    assert verdict(made, "i-0b").status is Status.WAITING
+    assert verdict(made, "i-0b").reason == (
+        "waits for its anti-affinity peer: i-0a starts its backup now"
+    )
+
+
+@pytest.mark.parametrize("state", ["stopped", "stopping", "pending"])
+def test_a_peer_that_is_not_running_makes_the_other_wait(state: str) -> None:
+    peer = an_instance("i-0b", anti_affinity="pair", state=state, seen="2026-11-22 03:00")
+    made = plan(an_instance(anti_affinity="pair"), peer)
+    assert made.backups == ()
+    assert verdict(made).reason == f"waits for its anti-affinity peer: i-0b is {state}"
+
+
+def test_a_peer_with_an_invalid_policy_still_counts() -> None:
+    peer = an_instance("i-0b", anti_affinity="pair", state="stopped", method="halt")
+    assert plan(an_instance(anti_affinity="pair"), peer).backups == ()
+
+
+def test_a_peer_that_is_gone_does_not_count() -> None:
+    peer = an_instance("i-0b", anti_affinity="pair", state="terminated")
+    assert started(plan(an_instance(anti_affinity="pair"), peer)) == ["i-0a"]
+
+
+def test_a_stopped_instance_does_not_wait_for_itself() -> None:
+    peer = an_instance("i-0b", anti_affinity="pair", seen="2026-11-22 03:00")
+    made = plan(an_instance(anti_affinity="pair", state="stopped"), peer)
+    assert started(made) == ["i-0a"]
+
+
+def test_the_method_none_takes_nothing_down_and_needs_no_peer_but_takes_room() -> None:
+    instances = [
+        an_instance("i-0a", anti_affinity="pair", method="none"),
+        an_instance("i-0b", anti_affinity="pair", state="stopped", seen="2026-11-22 03:00"),
+        an_instance("i-0c"),
+    ]
+    assert started(plan(*instances)) == ["i-0a", "i-0c"]
+    assert started(plan(*instances, max_concurrent=1)) == ["i-0a"]
+
+
+def test_waiting_for_more_than_an_hour_is_overdue() -> None:
+    peer = an_instance("i-0b", anti_affinity="pair", state="stopped", seen="2026-11-22 03:00")
+    waiting = an_instance(anti_affinity="pair")
+    assert not verdict(plan(waiting, peer, now=at("2026-11-22 04:00"))).overdue
+    assert verdict(plan(waiting, peer, now=at("2026-11-22 04:00:01"))).overdue

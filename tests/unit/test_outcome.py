@@ -1,0 +1,161 @@
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillpoint.errors import MalformedInput
+from stillpoint.outcome import Failure, Record, wait_before_next_check
+from stillpoint.policy import Method
+from tests.functions.samples import sample
+from tests.unit.builders import at
+
+APP, DB, WEB = (f"i-0a1b2c3d4e5f6000{number}" for number in (1, 2, 3))
+
+
+def succeeded() -> dict[str, Any]:
+    return sample("complete_backup_succeeded")
+
+
+def failed() -> dict[str, Any]:
+    return sample("complete_backup_failed")
+
+
+def test_a_record_knows_its_backup() -> None:
+    record = Record.parse(succeeded())
+    assert record.execution == "group-erp-20261122T030000Z"
+    assert record.execution_arn.endswith(":execution:stillpoint-backup:group-erp-20261122T030000Z")
+    assert (record.group, record.schedule) == ("erp", "daily 03:00 UTC")
+    assert record.occurrence == at("2026-11-22 03:00")
+    assert record.capture_from == at("2026-11-22 03:00:40.377")
+    assert record.checks == 0
+
+
+def test_a_record_knows_how_far_each_member_came() -> None:
+    app, db = Record.parse(succeeded()).members
+    assert (app.instance_id, app.name, app.method) == (APP, "erp-app", Method.STOP)
+    assert (app.state_before, app.retain, app.volumes) == ("running", "14", 1)
+    assert app.stop_requested_at == at("2026-11-22 03:00:07.102")
+    assert app.stopped_at == at("2026-11-22 03:00:34.012")
+    assert app.captured_at == at("2026-11-22 03:00:43.918")
+    assert app.running_at == at("2026-11-22 03:00:59.640")
+    assert db.volumes == 3
+
+
+def test_downtime_is_from_the_request_to_stop_until_seen_running() -> None:
+    app, _ = Record.parse(succeeded()).members
+    assert app.downtime == timedelta(seconds=52.538)
+
+
+@pytest.mark.parametrize("lost", ["stops", "running_at"])
+def test_downtime_is_unknown_as_long_as_an_end_of_it_is(lost: str) -> None:
+    event = succeeded() | {lost: type(succeeded()[lost])()}
+    assert [member.downtime for member in Record.parse(event).members] == [None, None]
+
+
+def test_a_member_that_was_not_captured_has_no_moment_of_capture() -> None:
+    (web,) = Record.parse(failed()).members
+    assert web.captured_at is None
+    assert web.volumes == 0
+
+
+def test_a_member_that_ec2_would_not_stop_was_not_seen_stopped() -> None:
+    event = succeeded()
+    event["stops"][0] = {"instance_id": APP, "error": "Ec2.Ec2Exception", "cause": "No."}
+    event["stopped_at"].pop(APP)
+    app, db = Record.parse(event).members
+    assert (app.stop_requested_at, app.stopped_at) == (None, None)
+    assert db.stopped_at is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "before", "expected"),
+    [
+        ("stop", "running", True),
+        ("stop", "stopped", False),
+        ("reboot", "running", False),
+        ("none", "running", False),
+    ],
+)
+def test_only_what_ran_and_was_to_be_stopped_was_stopped(
+    method: str, before: str, expected: bool
+) -> None:
+    event = failed()
+    event["members"][0] |= {"method": method, "state_before": before}
+    assert Record.parse(event).members[0].was_stopped is expected
+
+
+def test_members_of_a_backup_that_failed_in_prepare_are_the_planned_ones() -> None:
+    event = failed() | {"members": failed()["backup"]["members"], "stops": [], "captures": []}
+    (web,) = Record.parse(event).members
+    assert (web.instance_id, web.name, web.state_before) == (WEB, "web", "")
+    assert not web.was_stopped
+
+
+def test_a_failure_says_in_one_sentence_what_went_wrong_where() -> None:
+    (failure,) = Record.parse(failed()).failures
+    assert failure.instance_id == WEB
+    assert failure.sentence == (
+        "capture failed with SnapshotFailed: Snapshot in state error: snap-0a1b2c3d4e5f60003"
+    )
+
+
+def test_a_failure_of_the_whole_group_belongs_to_no_instance() -> None:
+    event = failed() | {"failures": [{"phase": "quiesce", "error": "E", "cause": "C"}]}
+    assert Record.parse(event).failures == (Failure("quiesce", "E", "C", None),)
+
+
+def test_a_refused_backup_has_refusals_and_no_members() -> None:
+    record = Record.parse(sample("complete_backup_refused"))
+    assert record.members == ()
+    assert [refusal["code"] for refusal in record.refusals] == ["stop-protection"]
+
+
+def without(key: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda event: {name: value for name, value in event.items() if name != key}
+
+
+def with_value(key: str, value: object) -> Callable[[dict[str, Any]], Any]:
+    return lambda event: event | {key: value}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(without(key) for key in succeeded() if key != "starts"),
+        with_value("members", [{"instance_id": "i-0123456789abcdef0", "method": "stop"}]),
+        with_value("members", [{"instance_id": APP, "method": "sideways"}]),
+        with_value("members", ["i-0a"]),
+        with_value("backup", []),
+        with_value("capture_from", "yesterday"),
+        with_value("checks", "many"),
+        with_value("stopped_at", "2026-11-22T03:00:34Z"),
+        with_value("failures", [{}]),
+        lambda _: None,
+        lambda _: [],
+    ],
+)
+def test_a_record_that_cannot_be_read_is_a_clear_error(
+    spoil: Callable[[dict[str, Any]], Any],
+) -> None:
+    event = spoil(succeeded())
+    with pytest.raises(MalformedInput, match="complete_backup was given a record that it cannot"):
+        Record.parse(event)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds"),
+    [(0, 60), (1, 60), (2, 60), (4, 120), (10, 300), (30, 900), (31, 900), (1440, 900)],
+)
+def test_the_wait_grows_with_the_time_since_the_capture(minutes: int, seconds: int) -> None:
+    assert wait_before_next_check(timedelta(minutes=minutes)) == seconds
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3)))
+def test_a_wait_is_whole_seconds_from_one_to_fifteen_minutes(since: timedelta) -> None:
+    wait = wait_before_next_check(since)
+    assert isinstance(wait, int)
+    assert 60 <= wait <= 900
+    assert wait <= wait_before_next_check(since + timedelta(minutes=1))
