@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -246,11 +246,17 @@ def test_the_reason_names_the_volumes_that_are_shared_as_far_as_there_is_room() 
     assert "125 more" in assess(many, grace=GRACE).reason
 
 
+CONSISTENT = Assessment(Consistency.FILE_SYSTEM, "stopped in 27 s")
+
+
 def tags_of(
-    assessment: Assessment | None = None, *, group: str | None = None, **owner: str
+    assessment: Assessment = CONSISTENT,
+    *,
+    group: str | None = None,
+    owner: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     return evidence_tags(
-        assessment or Assessment(Consistency.FILE_SYSTEM, "stopped in 27 s"),
+        assessment,
         schedule="cron(0 3 ? * MON *) Asia/Seoul",
         method=Method.STOP,
         retain="7d 4w",
@@ -258,7 +264,7 @@ def tags_of(
         stopped_at=STOPPED,
         captured_at=INITIATED,
         resumed_at=None,
-        owner_tags=owner,
+        owner_tags=owner or {},
     )
 
 
@@ -282,7 +288,7 @@ def test_an_image_that_is_no_recovery_point_claims_no_level() -> None:
 @given(st.dictionaries(st.text(min_size=1, max_size=128), st.text(max_size=256), max_size=70))
 def test_the_owners_tags_are_copied_as_far_as_there_is_room(owner: dict[str, str]) -> None:
     owner |= {"Name": "web", "aws:cloudformation:stack-name": "x", Tag.CYCLE: "x"}
-    written = tags_of(**owner)
+    written = tags_of(owner=owner)
     assert len(written) + BORN_WITH <= TAG_LIMIT
     assert written["Name"] == "web"
     assert not any(key.startswith("aws:") for key in written)

@@ -92,8 +92,9 @@ def make_plan(
 
 
 def _problem_value(problem: str) -> str:
-    """Return the value of the problem tag, in which quotation marks have no place."""
-    return portable(f"{PROBLEM_PREFIX} {problem.replace("'", '')}")
+    """Return the value of the problem tag, with punctuation that a tag can hold."""
+    plain = problem.replace(", ", " - ").translate(str.maketrans("", "", "'()"))
+    return portable(f"{PROBLEM_PREFIX} {plain}")
 
 
 def _changed(problems: Mapping[str, str], subjects: Iterable[Subject]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from stillpoint.errors import AwsRefused, AwsUnavailable
 
@@ -56,6 +56,8 @@ def translated(doing: str) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if error_code(error) in _TRANSIENT or status >= 500:  # noqa: PLR2004 (HTTP server errors)
             raise AwsUnavailable(f"{doing}: {error}") from error
+        raise AwsRefused(f"{doing}: {error}") from error
+    except ParamValidationError as error:
         raise AwsRefused(f"{doing}: {error}") from error
     except BotoCoreError as error:
         raise AwsUnavailable(f"{doing}: {error}") from error

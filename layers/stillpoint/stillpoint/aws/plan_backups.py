@@ -1,7 +1,7 @@
 """Carrying out a plan: starting backups, writing tags, telling people, counting."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -62,17 +62,18 @@ class _Effects:
         self._instances = instances
         self._settings = settings
         self._now = now
+        self._reasons = {verdict.instance_id: verdict.reason for verdict in plan.verdicts}
         self.failures: list[str] = []
 
     def carry_out(self) -> tuple[Backup, ...]:
         """Do it all and return the backups that run now because of this plan."""
-        self._write_cursors()
+        # The cursor of an occurrence that was missed hides it: people are told before it is written.
+        untold = [m for m in self._plan.missed if not self._attempt(partial(self._tell_missed, m))]
+        self._write_cursors(except_of={i for missed in untold for i in missed.instance_ids})
         for instance_id, problem in self._plan.problems.items():
             self._attempt(partial(self._report_problem, instance_id, problem))
         for instance_id in self._plan.problems_cleared:
             self._attempt(partial(self._clear_problem, instance_id))
-        for missed in self._plan.missed:
-            self._attempt(partial(self._report_missed, missed))
         return tuple(
             backup for backup in self._plan.backups if self._attempt(partial(self._start, backup))
         )
@@ -85,10 +86,11 @@ class _Effects:
             self.failures.append(str(error))
             return False
 
-    def _write_cursors(self) -> None:
+    def _write_cursors(self, *, except_of: Collection[str]) -> None:
         by_value: dict[Cursor, list[str]] = {}
         for instance_id, cursor in self._plan.cursors.items():
-            by_value.setdefault(cursor, []).append(instance_id)
+            if instance_id not in except_of:
+                by_value.setdefault(cursor, []).append(instance_id)
         for cursor, instance_ids in by_value.items():
             self._attempt(partial(self._write_cursor, cursor, instance_ids))
 
@@ -104,27 +106,26 @@ class _Effects:
                 self._attempt(partial(ec2.create_tags, [instance_id], tags))
 
     def _report_problem(self, instance_id: str, problem: str) -> None:
+        """Write the problem on the instance, which is what keeps it from being told again."""
         ec2.create_tags([instance_id], {Tag.PROBLEM: problem})
         instance = self._instances[instance_id]
-        self._publish(
-            EventName.POLICY_INVALID,
-            (
-                InstanceReport(
-                    instance_id, instance.name, instance.state, self._reason(instance_id)
-                ),
-            ),
-            "Correct the instance's tags. It is not touched until then, and this is said once;"
-            " the tag stillpoint:problem stays on it meanwhile.",
-        )
-
-    def _reason(self, instance_id: str) -> str:
-        return next(v.reason for v in self._plan.verdicts if v.instance_id == instance_id)
+        reason = self._reasons[instance_id]
+        try:
+            self._publish(
+                EventName.POLICY_INVALID,
+                (InstanceReport(instance_id, instance.name, instance.state, reason),),
+                "Correct the instance's tags. It is not touched until then, and this is said once;"
+                " the tag stillpoint:problem stays on it meanwhile.",
+            )
+        except StillpointError:
+            ec2.delete_tag(instance_id, Tag.PROBLEM, problem)
+            raise
 
     def _clear_problem(self, instance_id: str) -> None:
         present = self._instances[instance_id].tags[Tag.PROBLEM]
         ec2.delete_tag(instance_id, Tag.PROBLEM, present)
 
-    def _report_missed(self, missed: Missed) -> None:
+    def _tell_missed(self, missed: Missed) -> bool:
         self._publish(
             EventName.BACKUP_MISSED,
             tuple(
@@ -140,6 +141,7 @@ class _Effects:
             group=missed.group,
             occurrence=missed.occurrence,
         )
+        return True
 
     def _publish(  # noqa: PLR0913 (the fields of an event)
         self,
@@ -194,7 +196,7 @@ def _count(
     }
     for name, value in counts.items():
         metrics.add_metric(name, MetricUnit.Count, value)
-    for age in ages[:100]:  # EMF holds 100 values of a metric
+    for age in ages:  # Powertools begins a new document whenever one holds 100 values
         metrics.add_metric("RecoveryPointAge", MetricUnit.Seconds, age)
 
 

@@ -1,14 +1,16 @@
 """Preparing a backup: reading what could go wrong, and writing down what is about to be done."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from stillpoint.aws import ec2, images
 from stillpoint.aws.settings import PrepareSettings
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import AwsRefused, MalformedInput
 from stillpoint.instance import Instance
+from stillpoint.policy import Method
 from stillpoint.preflight import Finding, Surroundings, find_hazards
 from stillpoint.recovery_point import creation_tags, image_name
 from stillpoint.tags import Cursor, Cycle, Tag, iso, portable
@@ -26,29 +28,28 @@ def prepare_backup(
     try:
         execution: str = event["execution"]
         backup: Mapping[str, Any] = event["backup"]
-        planned: Sequence[Mapping[str, Any]] = backup["members"]
         occurrence = datetime.fromisoformat(backup["occurrence"])
-        instance_ids: list[str] = [member["instance_id"] for member in planned]
+        planned = [_Planned.read(member) for member in backup["members"]]
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedInput(
             f"prepare_backup was given a backup that it cannot read: {error!r}"
         ) from error
-    instances = ec2.instances_by_id(instance_ids)
+    instances = ec2.instances_by_id([member.instance_id for member in planned])
     around = _surroundings(planned, instances, settings)
     findings = [
         finding
         for member in planned
         for finding in find_hazards(
-            instances.get(member["instance_id"]),
-            instance_id=member["instance_id"],
-            name=member["name"],
-            method=member["method"],
+            instances.get(member.instance_id),
+            instance_id=member.instance_id,
+            name=member.name,
+            method=member.method,
             execution=execution,
-            accepted=member["accept"],
-            surroundings=around.get(member["instance_id"], Surroundings()),
+            accepted=member.accept,
+            surroundings=around.get(member.instance_id, Surroundings()),
         )
     ]
-    present = [instances[i] for i in instance_ids if i in instances]
+    present = [instances[m.instance_id] for m in planned if m.instance_id in instances]
     if findings:
         _refuse(findings, present, occurrence)
         return {"members": [], "refusals": [_refusal(finding) for finding in findings]}
@@ -56,19 +57,19 @@ def prepare_backup(
     return {
         "members": [
             {
-                "instance_id": member["instance_id"],
-                "name": member["name"],
-                "method": member["method"],
-                "order": member["order"],
-                "state_before": instances[member["instance_id"]].state,
-                "image_name": image_name(member["instance_id"], occurrence),
-                "description": f"Made by Stillpoint of {member['instance_id']} for the occurrence"
+                "instance_id": member.instance_id,
+                "name": member.name,
+                "method": member.method.value,
+                "order": member.order,
+                "state_before": instances[member.instance_id].state,
+                "image_name": image_name(member.instance_id, occurrence),
+                "description": f"Made by Stillpoint of {member.instance_id} for the occurrence"
                 f" {iso(occurrence)}",
                 "tags": [
                     {"Key": str(key), "Value": value}
                     for key, value in creation_tags(
                         stack=settings.stack_name,
-                        instance_id=member["instance_id"],
+                        instance_id=member.instance_id,
                         execution=execution,
                         occurrence=occurrence,
                     ).items()
@@ -80,18 +81,40 @@ def prepare_backup(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A member as the planner wrote it into the execution's input."""
+
+    instance_id: str
+    name: str
+    method: Method
+    order: int
+    accept: frozenset[str]
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Self:
+        """Return the member; KeyError, TypeError or ValueError if the row is no member."""
+        return cls(
+            instance_id=row["instance_id"],
+            name=row["name"],
+            method=Method(row["method"]),
+            order=int(row["order"]),
+            accept=frozenset(row["accept"]),
+        )
+
+
 def _surroundings(
-    planned: Sequence[Mapping[str, Any]],
+    planned: Sequence[_Planned],
     instances: Mapping[str, Instance],
     settings: PrepareSettings,
 ) -> dict[str, Surroundings]:
     """Read what concerns the members that would be stopped."""
     stopping = [
-        instances[member["instance_id"]]
+        instances[member.instance_id]
         for member in planned
-        if member["method"] == "stop"
-        and member["instance_id"] in instances
-        and instances[member["instance_id"]].state == "running"
+        if member.method is Method.STOP
+        and member.instance_id in instances
+        and instances[member.instance_id].state == "running"
     ]
     if not stopping:
         return {}
@@ -124,7 +147,7 @@ def _write_ahead(
     for instance in instances:
         tags = _cursor_tag(instance, occurrence)
         cycle = Cycle.parse(instance.tags.get(Tag.CYCLE, ""))
-        if cycle is None or cycle.execution != execution:
+        if cycle is None or (cycle.execution, cycle.state_before) != (execution, instance.state):
             tags[Tag.CYCLE] = Cycle(execution, instance.state, now).render()
         if tags:
             ec2.create_tags([instance.instance_id], tags)

@@ -1,0 +1,1 @@
+"""Measurements of the deployed application in the sandbox."""
