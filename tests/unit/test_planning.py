@@ -175,7 +175,7 @@ def test_a_schedule_whose_last_occurrence_is_over_is_a_problem() -> None:
     assert started(plan(before)) == ["i-0a"]
     after = an_instance(schedule=once, seen="2026-11-22 03:00")
     assert plan(after).problems == {
-        "i-0a": "policy: stillpoint:schedule: cron_0 3 22 11 _ 2026_ UTC never occurs again"
+        "i-0a": "policy: stillpoint:schedule: cron 0 3 22 11 _ 2026 UTC never occurs again"
     }
     assert set(plan(an_instance(schedule="cron(0 3 * * ? 2020)", seen=None)).problems) == {"i-0a"}
 

@@ -93,8 +93,8 @@ def make_plan(
 
 def _problem_value(problem: str) -> str:
     """Return the value of the problem tag, with punctuation that a tag can hold."""
-    plain = problem.replace(", ", " - ").translate(str.maketrans("", "", "'()"))
-    return portable(f"{PROBLEM_PREFIX} {plain}")
+    plain = problem.replace(", ", " - ").translate(str.maketrans("()", "  ", "'"))
+    return portable(f"{PROBLEM_PREFIX} {' '.join(plain.split())}")
 
 
 def _changed(problems: Mapping[str, str], subjects: Iterable[Subject]) -> dict[str, str]:
