@@ -1,0 +1,192 @@
+"""The permissions of a role, and the rules for them.
+
+Every rule takes statements and returns a sentence for each one that breaks it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stillpoint.tags import Tag
+from tests.template.cloudformation import Stack
+
+ARN = "arn:${AWS::Partition}:ec2:${AWS::Region}:"
+INSTANCES = f"{ARN}${{AWS::AccountId}}:instance/*"
+MADE = frozenset({f"{ARN}:image/*", f"{ARN}:snapshot/*"})
+"""Images and snapshots: their ARNs have no account."""
+
+# KMS knows these only as families of actions (SNS Developer Guide, "Managing Amazon SNS encryption
+# keys"; EBS User Guide, "Requirements for Amazon EBS encryption").
+FAMILIES = frozenset({"kms:GenerateDataKey*", "kms:ReEncrypt*"})
+
+NEVER = frozenset(
+    {
+        *("ec2:TerminateInstances", "ec2:RebootInstances", "ec2:ModifyInstanceAttribute"),
+        *("ec2:DeregisterImage", "ec2:DeleteSnapshot", "ec2:DeleteVolume", "ec2:DetachVolume"),
+        *("ec2:RunInstances", "ec2:ModifySnapshotAttribute", "ec2:ModifyImageAttribute"),
+        *("iam:PassRole", "sts:AssumeRole"),
+    }
+)
+
+OUR_TAGS = frozenset({Tag.CYCLE, Tag.LAST, Tag.PROBLEM, Tag.RECOVERY_POINT})
+"""The keys that Stillpoint writes on instances."""
+
+type Condition = Mapping[str, Mapping[str, Any]]
+
+ON_SCHEDULED: Condition = {"Null": {f"aws:ResourceTag/{Tag.SCHEDULE}": "false"}}
+ON_IN_CYCLE: Condition = {"Null": {f"aws:ResourceTag/{Tag.CYCLE}": "false"}}
+BY_CREATE_IMAGE: Condition = {"StringEquals": {"ec2:CreateAction": "CreateImage"}}
+ON_OURS: Condition = {"StringEquals": {f"aws:ResourceTag/{Tag.STACK}": "${AWS::StackName}"}}
+MADE_OURS: Condition = {"StringEquals": {f"aws:RequestTag/{Tag.STACK}": "${AWS::StackName}"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a policy."""
+
+    effect: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: Condition
+
+    @classmethod
+    def parse(cls, row: Mapping[str, Any]) -> "Statement":
+        """Return the statement; NotAction and NotResource, which grant the unnamed, are refused."""
+        known = {"Sid", "Effect", "Action", "Resource", "Condition"}
+        if unknown := row.keys() - known:
+            raise ValueError(f"a statement must not have {', '.join(sorted(unknown))}")
+        actions, resources = _listed(row["Action"]), _listed(row["Resource"])
+        return cls(row["Effect"], actions, resources, row.get("Condition", {}))
+
+    def __str__(self) -> str:
+        """The actions and the resources."""
+        return f"{', '.join(self.actions)} on {', '.join(self.resources)}"
+
+
+def statements(stack: Stack, role: str) -> list[Statement]:
+    """Every statement of a role: of its own policies and of those that are attached to it."""
+    documents = [each["PolicyDocument"] for each in stack.properties(role).get("Policies", ())]
+    documents += [
+        policy["PolicyDocument"]
+        for policy in stack.of_type("AWS::IAM::RolePolicy").values()
+        if policy["RoleName"] == f"<{role}>"
+    ]
+    return [Statement.parse(row) for document in documents for row in document["Statement"]]
+
+
+def roles(stack: Stack) -> dict[str, list[Statement]]:
+    """The statements of every role of the stack, by its logical id."""
+    return {role: statements(stack, role) for role in stack.of_type("AWS::IAM::Role")}
+
+
+def granted(found: Iterable[Statement]) -> set[str]:
+    """Every action that the statements allow."""
+    return {action for each in found for action in each.actions}
+
+
+def wildcard_actions(found: Iterable[Statement]) -> list[str]:
+    """Every action has a full name."""
+    return [
+        f"{action} is a wildcard"
+        for each in found
+        for action in each.actions
+        if "*" in action and action not in FAMILIES
+    ]
+
+
+def unscoped_resources(found: Iterable[Statement]) -> list[str]:
+    """Everything is allowed on named resources; only EC2's Describe has no resource level."""
+    return [
+        f"{each} is not scoped"
+        for each in found
+        if any(resource == "*" for resource in each.resources)
+        and not all(action.startswith("ec2:Describe") for action in each.actions)
+    ]
+
+
+def fixed_partitions(found: Iterable[Statement]) -> list[str]:
+    """Every ARN is of the partition that the stack is in, or refers to one of its resources."""
+    return [
+        f"{resource} names no partition of the stack's own"
+        for each in found
+        for resource in each.resources
+        if not resource.startswith(("arn:${AWS::Partition}:", "<")) and resource != "*"
+    ]
+
+
+def destructive_actions(found: Iterable[Statement]) -> list[str]:
+    """Nothing can be terminated, rebooted, changed or deleted, nor another's rights be taken."""
+    return [
+        f"{action} is never needed"
+        for each in found
+        for action in each.actions
+        if action in NEVER or action.startswith("iam:")
+    ]
+
+
+def reach_beyond_scheduled_instances(found: Iterable[Statement]) -> list[str]:
+    """Only scheduled instances are stopped and imaged; those in a cycle may be started as well.
+
+    An image and its snapshots are made only with the ownership tag.
+    """
+    allowed: dict[str, list[tuple[frozenset[str], Condition]]] = {
+        "ec2:StopInstances": [(frozenset({INSTANCES}), ON_SCHEDULED)],
+        "ec2:StartInstances": [
+            (frozenset({INSTANCES}), ON_SCHEDULED),
+            (frozenset({INSTANCES}), ON_IN_CYCLE),
+        ],
+        "ec2:CreateImage": [(frozenset({INSTANCES}), ON_SCHEDULED), (MADE, MADE_OURS)],
+    }
+    return [
+        f"{action} is allowed on {', '.join(each.resources)} if {dict(each.condition)}"
+        for each in found
+        for action in each.actions
+        if action in allowed and (frozenset(each.resources), each.condition) not in allowed[action]
+    ]
+
+
+def foreign_tags(found: Iterable[Statement]) -> list[str]:
+    """On instances only our own keys are written, on images and snapshots only what is ours.
+
+    ForAllValues is true of an empty set, so the keys must be there as well (IAM User Guide,
+    "Set operators for multivalued context keys").
+    """
+    problems = []
+    for each in found:
+        for action in {"ec2:CreateTags", "ec2:DeleteTags"} & set(each.actions):
+            on_instances = set(each.resources) == {INSTANCES} and _only_our_keys(each, action)
+            on_made = action == "ec2:CreateTags" and (
+                frozenset(each.resources) <= MADE and each.condition in (ON_OURS, BY_CREATE_IMAGE)
+            )
+            if not on_instances and not on_made:
+                where = f"{', '.join(each.resources)} if {dict(each.condition)}"
+                problems.append(f"{action} is allowed on {where}")
+    return problems
+
+
+def written_keys(found: Iterable[Statement], action: str) -> set[str]:
+    """The tag keys that a role may write on (CreateTags) or take off (DeleteTags) instances."""
+    return {
+        key
+        for each in found
+        if action in each.actions and each.resources == (INSTANCES,)
+        for key in each.condition["ForAllValues:StringEquals"]["aws:TagKeys"]
+    }
+
+
+def _only_our_keys(statement: Statement, action: str) -> bool:
+    condition = statement.condition
+    present = condition.get("Null", {})
+    keys = condition.get("ForAllValues:StringEquals", {}).get("aws:TagKeys", ["*"])
+    scheduled = f"aws:ResourceTag/{Tag.SCHEDULE}"
+    return (
+        set(keys) <= OUR_TAGS
+        and present.get("aws:TagKeys") == "false"
+        # Ours may be taken off even where the owner has taken the schedule off before.
+        and (present.get(scheduled) == "false" or action == "ec2:DeleteTags")
+        and condition.keys() == {"Null", "ForAllValues:StringEquals"}
+    )
+
+
+def _listed(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)

@@ -1,0 +1,264 @@
+"""The expressions of Resume and Complete are right, and no wait is long."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox.expressions import render
+from stillpoint.outcome import Record
+from tests.template.evaluation import (
+    CAUGHT,
+    CONTEXT,
+    SIZES,
+    STATES,
+    ago,
+    chosen,
+    member,
+    status,
+    statuses,
+    value,
+)
+
+
+@pytest.mark.parametrize(
+    ("members", "leads_to"),
+    [
+        ([member("i-0a")], "StartMembers"),
+        ([member("i-0a", "none"), member("i-0b")], "StartMembers"),
+        ([member("i-0a", "stop", "stopped")], "ReleaseInstances"),
+        ([member("i-0a", "reboot"), member("i-0b", "none")], "ReleaseInstances"),
+    ],
+)
+def test_what_was_running_and_had_to_stop_is_started(
+    members: list[dict[str, Any]], leads_to: str
+) -> None:
+    assert chosen("AnyToStart?", {"members": members}) == leads_to
+
+
+@pytest.mark.parametrize(
+    ("running", "gone", "started"),
+    [
+        ([], [], ["i-0d", "i-0b", "i-0a"]),
+        (["i-0d"], [], ["i-0b", "i-0a"]),
+        (["i-0a"], ["i-0d"], ["i-0b"]),
+        (["i-0a", "i-0b"], [], ["i-0d"]),
+        (["i-0a", "i-0b", "i-0d"], [], []),
+        ([], ["i-0a", "i-0b", "i-0d"], []),
+    ],
+)
+def test_instances_start_in_the_reverse_of_the_stopping_order(
+    running: list[str], gone: list[str], started: list[str]
+) -> None:
+    members = [
+        member("i-0a"),
+        member("i-0b"),
+        member("i-0c", "stop", "stopped"),
+        member("i-0d"),
+        member("i-0e", "reboot"),
+    ]
+    variables = {"members": members, "running_at": dict.fromkeys(running, ago()), "gone": gone}
+    items = value(STATES["StartMembers"]["Items"], variables)
+    assert [each["instance_id"] for each in items] == started
+
+
+def test_a_lone_instance_is_a_list_of_one_to_start() -> None:
+    variables = {"members": [member("i-0a")], "running_at": {}, "gone": []}
+    assert value(STATES["StartMembers"]["Items"], variables) == [member("i-0a")]
+
+
+@SIZES
+def test_only_running_counts_as_running(ids: list[str]) -> None:
+    assign = STATES["DescribeStarting"]["Assign"]
+    result = statuses(
+        status("i-9a", "pending"),
+        status("i-9b", "shutting-down"),
+        *(status(i, "running") for i in ids),
+    )
+    assert value(assign["running_at"], {"running_at": {}}, result=result).keys() == set(ids)
+    assert value(assign["down"], result=result) == []
+
+
+@pytest.mark.parametrize("state", ["stopped", "stopping"])
+@SIZES
+def test_an_instance_that_fell_back_is_down(ids: list[str], state: str) -> None:
+    result = statuses(status("i-9a", "running"), *(status(i, state) for i in ids))
+    assert value(STATES["DescribeStarting"]["Assign"]["down"], result=result) == ids
+
+
+@pytest.mark.parametrize(
+    ("running", "gone", "down", "seconds", "leads_to"),
+    [
+        (["i-0a", "i-0b"], [], [], 5, "ReleaseInstances"),
+        (["i-0a"], ["i-0b"], [], 5, "ReleaseInstances"),
+        ([], ["i-0a", "i-0b"], [], 5, "ReleaseInstances"),
+        ([], ["i-0a", "i-0b", "i-0c"], [], 5, "CompleteBackup"),
+        ([], [], [], 5, "WaitForStart"),
+        (["i-0a"], [], [], 5, "WaitForStart"),
+        (["i-0a"], [], ["i-0b"], 29, "WaitForStart"),
+        (["i-0a"], [], ["i-0b"], 31, "AlertStranded"),
+        ([], [], [], 590, "WaitForStart"),
+        ([], [], [], 610, "StartDeadline?"),
+    ],
+)
+def test_a_backup_is_resumed_when_every_member_that_exists_runs(
+    running: list[str], gone: list[str], down: list[str], seconds: int, leads_to: str
+) -> None:
+    variables = {
+        "members": [member("i-0a"), member("i-0b"), member("i-0c", "stop", "stopped")],
+        "running_at": dict.fromkeys(running, ago()),
+        "gone": gone,
+        "down": down,
+        "alerted": False,
+        "round_from": ago(seconds=seconds),
+    }
+    assert chosen("AllRunning?", variables) == leads_to
+    # People are told once; after that it is only tried again.
+    again = chosen("AllRunning?", variables | {"alerted": True})
+    assert again == ("StartDeadline?" if leads_to == "AlertStranded" else leads_to)
+
+
+def test_an_instance_is_given_up_after_twelve_hours_and_named() -> None:
+    variables = {
+        "members": [member("i-0a"), member("i-0b"), member("i-0c", "none")],
+        "running_at": {"i-0a": ago()},
+        "gone": [],
+        "failures": [],
+    }
+    early = {**variables, "resume_from": ago(hours=11.9)}
+    late = {**variables, "resume_from": ago(hours=12.1)}
+    assert chosen("StartDeadline?", early) == "WaitToStartAgain"
+    assert chosen("StartDeadline?", late) == "AnyBack?"
+    (rule,) = STATES["StartDeadline?"]["Choices"]
+    (failure,) = value(rule["Assign"]["failures"], late)
+    assert (failure["instance_id"], failure["error"]) == ("i-0b", "InstanceStranded")
+
+
+@pytest.mark.parametrize(
+    ("stranded", "gone", "released"),
+    [
+        ([], [], ["i-0a", "i-0b", "i-0c"]),
+        (["i-0b"], [], ["i-0a", "i-0c"]),
+        (["i-0b"], ["i-0a"], ["i-0c"]),
+        ([], ["i-0a", "i-0b"], ["i-0c"]),
+        (["i-0a", "i-0b", "i-0c"], [], []),
+    ],
+)
+def test_the_cycle_tag_is_taken_from_what_is_back_and_stays_on_what_is_not(
+    stranded: list[str], gone: list[str], released: list[str]
+) -> None:
+    variables = {
+        "members": [member("i-0a"), member("i-0b"), member("i-0c", "none")],
+        "gone": gone,
+        "failures": [
+            {"phase": "capture", "error": "ImageFailed", "cause": "...", "instance_id": "i-0a"},
+            {"phase": "quiesce", "error": "Ec2.Ec2Exception", "cause": "..."},
+            *({"error": "InstanceStranded", "instance_id": i} for i in stranded),
+        ],
+    }
+    assert value(STATES["ReleaseInstances"]["Arguments"]["Resources"], variables) == released
+    # EC2 refuses a DeleteTags without resources, so an empty list never comes to it.
+    assert chosen("AnyBack?", variables) == ("ReleaseInstances" if released else "CompleteBackup")
+
+
+@SIZES
+def test_the_alert_names_every_instance_that_is_down(ids: list[str]) -> None:
+    payload = render(
+        STATES["AlertStranded"]["Arguments"]["Payload"],
+        {"down": ids, "starts": [{"instance_id": i} for i in ids]},
+        {"context": CONTEXT},
+    )
+    assert payload["instance_ids"] == ids
+    assert payload["backup"] == CONTEXT["Execution"]["Input"]
+
+
+@given(st.integers(0, 100_000), st.integers(0, 10_000), st.integers(1, 200))
+def test_every_wait_is_a_whole_number_of_seconds_and_never_long(
+    elapsed: int, looks: int, rounds: int
+) -> None:
+    began = ago(seconds=elapsed)
+    variables = {
+        "quiesce_from": began,
+        "round_from": began,
+        "looks": looks,
+        "start_rounds": rounds,
+    }
+    for name in ("WaitForStop", "WaitForSnapshots", "WaitForStart", "WaitToStartAgain"):
+        seconds = value(STATES[name]["Seconds"], variables)
+        assert isinstance(seconds, int)
+        assert 1 <= seconds <= (300 if name == "WaitToStartAgain" else 15)
+
+
+@SIZES
+def test_what_complete_is_given_is_what_it_reads(ids: list[str]) -> None:
+    context = {
+        **CONTEXT,
+        "Execution": {
+            **CONTEXT["Execution"],
+            "Input": {
+                **CONTEXT["Execution"]["Input"],
+                "members": [{"instance_id": i, "name": i, "retain": "14"} for i in ids],
+            },
+        },
+    }
+    variables = {
+        "members": [member(i) for i in ids],
+        "refusals": [],
+        "stops": [{"instance_id": i, "requested_at": ago(minutes=3)} for i in ids],
+        "stopped_at": dict.fromkeys(ids, ago(minutes=2)),
+        "capture_from": ago(minutes=2),
+        "captures": [{"instance_id": i, "volumes": 1, "captured_at": ago(minutes=1)} for i in ids],
+        "starts": [],
+        "running_at": dict.fromkeys(ids, ago()),
+        "gone": [],
+        "failures": [],
+        "checks": 0,
+    }
+    payload = render(
+        STATES["CompleteBackup"]["Arguments"]["Payload"], variables, {"context": context}
+    )
+    record = Record.parse(payload)
+    assert [each.instance_id for each in record.members] == ids
+    assert all(each.downtime is not None and each.volumes == 1 for each in record.members)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "leads_to"),
+    [
+        ("succeeded", "BackupSucceeded"),
+        ("pending", "WaitForImages"),
+        ("failed", "BackupFailed"),
+        ("refused", "BackupFailed"),
+        ("", "BackupFailed"),
+    ],
+)
+def test_only_what_succeeded_is_shown_as_succeeded(outcome: str, leads_to: str) -> None:
+    assert chosen("Completed?", {}, input={"status": outcome}) == leads_to
+
+
+def test_an_answer_that_cannot_be_read_is_not_shown_as_succeeded() -> None:
+    assert chosen("Completed?", {}, input={}) == "BackupFailed"
+
+
+@SIZES
+def test_the_last_resort_always_has_something_to_say(ids: list[str]) -> None:
+    failure = render(
+        STATES["CompleteBackup"]["Catch"][0]["Output"],
+        {},
+        {"context": CONTEXT, "errorOutput": CAUGHT},
+    )
+    name = "group-" + "x" * 70
+    context = {**CONTEXT, "Execution": {**CONTEXT["Execution"], "Name": name}}
+    arguments = render(
+        {k: v for k, v in STATES["PublishFailure"]["Arguments"].items() if k != "TopicArn"},
+        {"members": [member(i) for i in ids], "running_at": dict.fromkeys(ids, ago())},
+        {"context": context, "input": failure},
+    )
+    assert len(arguments["Subject"]) < 100
+    assert arguments["Subject"].isascii()
+    assert name in arguments["Message"]
+    assert all(i in arguments["Message"] for i in ids)
+    end = {key: STATES["BackupFailed"][key] for key in ("Error", "Cause")}
+    shown = render(end, {}, {"context": CONTEXT, "input": failure})
+    assert shown == {"Error": "Ec2.Ec2Exception", "Cause": "x" * 4000}

@@ -1,0 +1,212 @@
+"""Each function of the template is the one that the code is written for."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+from unittest import mock
+
+import pytest
+from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.shared import constants
+
+from stillpoint.aws import settings
+from stillpoint.aws.executions import execution_arn
+from stillpoint.messages import EventName
+from tests.template import iam
+from tests.template.asl import all_states
+from tests.template.cloudformation import ROOT, Stack
+from tests.template.sdk_calls import metrics_of, settings_of
+
+# The functions by their folders.
+FUNCTIONS = {
+    "plan_backups": "PlanBackupsFunction",
+    "prepare_backup": "PrepareBackupFunction",
+    "complete_backup": "CompleteBackupFunction",
+    "alert_stranded": "AlertStrandedFunction",
+}
+
+each_function = pytest.mark.parametrize(("folder", "name"), FUNCTIONS.items())
+
+
+class Recorder(dict[str, str]):
+    """An environment that remembers what it was asked for."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__(variables)
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401
+        self.asked.add(key)
+        return super().get(key, default)
+
+
+def environment_of(stack: Stack, name: str) -> dict[str, str]:
+    """A function's environment: on AWS every value is a text."""
+    variables = stack.properties(name)["Environment"]["Variables"]
+    return {key: str(each) for key, each in variables.items()}
+
+
+def log_group_of(stack: Stack, name: str) -> str:
+    group: str = stack.properties(name)["LoggingConfig"]["LogGroup"]
+    return group.strip("<>")
+
+
+def test_every_folder_with_a_handler_is_a_function(
+    any_stack: Stack, template: dict[str, Any]
+) -> None:
+    assert any_stack.of_type("AWS::Lambda::Function").keys() == set(FUNCTIONS.values())
+    folders = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+    assert folders == FUNCTIONS.keys()
+    for folder, name in FUNCTIONS.items():
+        assert template["Resources"][name]["Properties"]["CodeUri"] == f"functions/{folder}"
+        assert any_stack.properties(name)["Handler"] == "app.handler"
+
+
+@each_function
+def test_a_function_has_the_layer_the_runtime_and_the_architecture_of_the_stack(
+    folder: str, name: str, any_stack: Stack
+) -> None:
+    del folder
+    (layer,) = any_stack.of_type("AWS::Lambda::LayerVersion")
+    function = any_stack.properties(name)
+    assert function["Layers"] == [f"<{layer}>"]
+    assert function["Runtime"] == "python3.13"
+    assert function["Architectures"] == [any_stack.parameters["Architecture"]]
+
+
+@each_function
+def test_a_functions_environment_is_what_its_settings_read(
+    folder: str, name: str, any_stack: Stack, template: dict[str, Any]
+) -> None:
+    everywhere = template["Globals"]["Function"]["Environment"]["Variables"].keys()
+    variables = environment_of(any_stack, name)
+    recorder = Recorder(variables)
+    with mock.patch("stillpoint.aws.settings.os.environ", recorder):
+        getattr(settings, settings_of(folder)).from_env()
+    assert recorder.asked
+    assert recorder.asked | everywhere == variables.keys()
+
+
+def test_the_settings_come_out_as_the_parameters_went_in(full_stack: Stack) -> None:
+    with mock.patch.dict(os.environ, environment_of(full_stack, "PrepareBackupFunction")):
+        keys = settings.PrepareSettings.from_env().kms_key_arns
+    assert keys == set(full_stack.parameters["KmsKeyArns"])
+    with mock.patch.dict(os.environ, environment_of(full_stack, "CompleteBackupFunction")):
+        assert settings.CompleteSettings.from_env().notify_success is False
+
+
+def test_no_key_at_all_is_no_key(any_stack: Stack) -> None:
+    given = [arn for arn in any_stack.parameters["KmsKeyArns"] if arn]
+    with mock.patch.dict(os.environ, environment_of(any_stack, "PrepareBackupFunction")):
+        assert sorted(settings.PrepareSettings.from_env().kms_key_arns) == sorted(given)
+
+
+@each_function
+def test_the_variables_of_powertools_are_ones_that_it_reads(
+    folder: str, name: str, any_stack: Stack
+) -> None:
+    del folder
+    known = {each for each in vars(constants).values() if isinstance(each, str)}
+    ours = {key for key in environment_of(any_stack, name) if key.startswith("POWERTOOLS_")}
+    assert ours
+    assert ours <= known
+
+
+@each_function
+def test_a_function_logs_to_a_group_of_its_own_that_forgets(
+    folder: str, name: str, any_stack: Stack
+) -> None:
+    groups = any_stack.of_type("AWS::Logs::LogGroup")
+    assert len(groups) == len(FUNCTIONS)
+    group = groups[log_group_of(any_stack, name)]
+    assert group["LogGroupName"] == f"/aws/lambda/${{AWS::StackName}}-{folder.replace('_', '-')}"
+    assert group["RetentionInDays"] == any_stack.parameters["LogRetentionDays"]
+
+
+@each_function
+def test_a_function_may_write_to_its_own_log_group_alone(
+    folder: str, name: str, any_stack: Stack
+) -> None:
+    del folder
+    role = any_stack.properties(name)["Role"].removeprefix("<").removesuffix(".Arn>")
+    (logging,) = (
+        each
+        for each in iam.statements(any_stack, role)
+        if any(action.startswith("logs:") for action in each.actions)
+    )
+    assert logging.resources == (f"<{log_group_of(any_stack, name)}.Arn>",)
+
+
+def test_the_state_machine_waits_longer_than_a_function_may_take(
+    any_stack: Stack, definition: dict[str, Any]
+) -> None:
+    substitutions = any_stack.properties("BackupStateMachine")["DefinitionSubstitutions"]
+    waited = {
+        state["Arguments"]["FunctionName"].strip("${}"): state["TimeoutSeconds"]
+        for state in all_states(definition).values()
+        if state.get("Resource", "").endswith(":lambda:invoke")
+    }
+    assert len(waited) == 3
+    for substitution, seconds in waited.items():
+        function = substitutions[substitution].removeprefix("<").removesuffix(".Arn>")
+        assert seconds > any_stack.properties(function)["Timeout"]
+
+
+def test_the_definition_and_the_template_agree_on_what_is_filled_in(
+    any_stack: Stack, definition: dict[str, Any]
+) -> None:
+    machine = any_stack.properties("BackupStateMachine")
+    assert machine["StateMachineType"] == "STANDARD"
+    assert machine["DefinitionSubstitutions"].keys() == set(placeholders(definition))
+
+
+def placeholders(value: object) -> Iterator[str]:
+    """The names of everything like ${Name} in a definition."""
+    if isinstance(value, str):
+        for part in value.split("${")[1:]:
+            yield part.partition("}")[0]
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from placeholders(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from placeholders(each)
+
+
+def test_the_planner_reads_executions_of_the_state_machine_that_it_starts(
+    any_stack: Stack,
+) -> None:
+    reading, starting = (
+        next(
+            each
+            for each in iam.statements(any_stack, "PlanBackupsRole")
+            if f"states:{action}" in each.actions
+        )
+        for action in ("DescribeExecution", "StartExecution")
+    )
+    assert starting.resources == ("<BackupStateMachine>",)
+    arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
+    machine = f"{arn}:stateMachine:<BackupStateMachine.Name>"
+    assert reading.resources == (execution_arn(machine, "*"),)
+
+
+def emitted(stack: Stack, function: str, metric: str) -> dict[str, Any]:
+    """The log line that makes CloudWatch count a metric, in a function's environment."""
+    with mock.patch.dict(os.environ, environment_of(stack, function)):
+        metrics = Metrics()
+        metrics.add_metric(metric, "Count", 1)
+        line = dict(metrics.serialize_metric_set())
+        metrics.clear_metrics()
+    return line
+
+
+def test_the_alarm_on_stranded_instances_watches_the_metric_that_the_function_emits(
+    any_stack: Stack,
+) -> None:
+    alarm = any_stack.properties("InstanceStrandedAlarm")
+    line = emitted(any_stack, "AlertStrandedFunction", alarm["MetricName"])
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == alarm["Namespace"] == "Stillpoint"
+    (dimensions,) = directive["Dimensions"]
+    assert alarm["Dimensions"] == [{"Name": name, "Value": line[name]} for name in dimensions]
+    assert alarm["MetricName"] in {EventName[name] for name in metrics_of("alert_stranded")}

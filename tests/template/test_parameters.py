@@ -1,0 +1,131 @@
+"""The stack's parameters are described, constrained and grouped, and the product takes them."""
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillpoint.policy import PolicyDefaults
+from tests.template.cloudformation import ROOT, TEMPLATE, Stack
+
+CONSTRAINTS = {"AllowedPattern", "AllowedValues", "MaxValue"}
+
+
+@pytest.fixture(scope="session")
+def parameters(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    declared: dict[str, dict[str, Any]] = template["Parameters"]
+    return declared
+
+
+@pytest.fixture(scope="session")
+def interface(template: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = template["Metadata"]["AWS::CloudFormation::Interface"]
+    return shown
+
+
+def test_every_parameter_is_described_in_a_sentence(parameters: dict[str, dict[str, Any]]) -> None:
+    assert parameters
+    for name, each in parameters.items():
+        assert re.search(r"^[A-Z].{20,}\.$", each.get("Description", ""), re.DOTALL), name
+
+
+def test_every_parameter_is_constrained(parameters: dict[str, dict[str, Any]]) -> None:
+    for name, each in parameters.items():
+        assert each.keys() & CONSTRAINTS or each["Type"] == "CommaDelimitedList", name
+        assert ("MinValue" in each) == ("MaxValue" in each), name
+
+
+def test_a_pattern_is_anchored_and_says_what_it_wants(
+    parameters: dict[str, dict[str, Any]],
+) -> None:
+    for name, each in parameters.items():
+        if pattern := each.get("AllowedPattern"):
+            assert pattern.startswith("^"), name
+            assert pattern.endswith("$"), name
+            assert each["ConstraintDescription"].startswith("must be "), name
+
+
+def test_every_parameter_has_a_default_so_that_one_tag_is_enough(
+    parameters: dict[str, dict[str, Any]],
+) -> None:
+    assert [name for name, each in parameters.items() if "Default" not in each] == []
+
+
+def test_every_parameter_is_in_one_group_and_has_a_label(
+    parameters: dict[str, dict[str, Any]], interface: dict[str, Any]
+) -> None:
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(parameters)
+    assert interface["ParameterLabels"].keys() == parameters.keys()
+
+
+def test_every_parameter_is_used(parameters: dict[str, dict[str, Any]]) -> None:
+    body = TEMPLATE.read_text(encoding="utf-8").partition("\nConditions:\n")[2]
+    used = set(re.findall(r"!Ref (\w+)|\$\{(\w+)\}", body))
+    assert parameters.keys() <= {name for pair in used for name in pair}
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("TimeZone", ["UTC", "Asia/Seoul", "Etc/GMT+5"], ["", "Asia Seoul", "../etc", "é"]),
+        ("DefaultTime", ["00:00", "23:59"], ["", "24:00", "3:00", "03:60", "03:00:00"]),
+        ("DefaultRetain", ["14", "30d", "7d 4w 12m 1y"], ["", "0", "7x", "7d,4w", "0d", "7d 7d"]),
+        ("NotificationEmail", ["", "a@b.example"], ["a", "a@b", "a b@c.example", "@b.example"]),
+    ],
+)
+def test_the_pattern_takes_what_is_right_and_nothing_else(
+    name: str, good: list[str], bad: list[str], parameters: dict[str, dict[str, Any]]
+) -> None:
+    pattern = re.compile(parameters[name]["AllowedPattern"])
+    assert [text for text in good if not pattern.search(text)] == []
+    assert [text for text in bad if pattern.search(text)] == []
+
+
+def test_the_product_understands_the_defaults(any_stack: Stack) -> None:
+    given = any_stack.parameters
+    defaults = PolicyDefaults.parse(
+        time=given["DefaultTime"], zone=given["TimeZone"], retain=given["DefaultRetain"]
+    )
+    assert (defaults.zone, defaults.time.isoformat("minutes")) == ("UTC", "03:00")
+    assert defaults.retain.count == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [("DefaultTime", "time"), ("DefaultRetain", "retain")]
+)
+@given(data=st.data())
+def test_the_product_understands_whatever_the_pattern_takes(
+    name: str, setting: str, data: st.DataObject, parameters: dict[str, dict[str, Any]]
+) -> None:
+    text = data.draw(st.from_regex(parameters[name]["AllowedPattern"], fullmatch=True))
+    settings = {"time": "03:00", "retain": "14", setting: text.removesuffix("\n")}
+    PolicyDefaults.parse(zone="UTC", **settings)
+
+
+@pytest.mark.parametrize(
+    "path", ["stack_name", "capabilities", "resolve_s3"], ids=lambda path: f"says {path}"
+)
+@pytest.mark.parametrize("environment", ["default", "sandbox"])
+def test_samconfig_can_deploy_in_the_environment(environment: str, path: str) -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    settings = config[environment]
+    said = settings["global"]["parameters"] | settings["deploy"]["parameters"]
+    assert said[path]
+
+
+@pytest.mark.parametrize("environment", ["default", "sandbox"])
+def test_samconfig_gives_the_template_its_own_parameters_and_enough_capabilities(
+    environment: str, transformed_template: dict[str, Any]
+) -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    deploy = config[environment]["deploy"]["parameters"]
+    overrides = re.findall(r"(\w+)=", json.dumps(deploy.get("parameter_overrides", "")))
+    assert set(overrides) <= transformed_template["Parameters"].keys()
+    # CAPABILITY_IAM is enough because no role has a name; people confirm what they deploy.
+    assert deploy["capabilities"] == "CAPABILITY_IAM"
+    assert deploy["confirm_changeset"] is (environment == "default")
