@@ -1,0 +1,100 @@
+"""The command line: `python -m sandbox up | run SCENARIO | demo`."""
+
+import argparse
+import shlex
+import signal
+import sys
+import threading
+
+from sandbox import demo, run, scenario, session
+from sandbox.process import SandboxError
+from sandbox.tables import outcome_lines
+
+DEFAULT_PORT = 4566
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        match options.command:
+            case "up":
+                return _up(options)
+            case "run" if options.list:
+                return _list()
+            case "run":
+                return _run(options)
+            case _:
+                return demo.main(scale=options.scale, seed=options.seed, port=options.port)
+    except SandboxError as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sandbox", description="An AWS to try Stillpoint in, on this machine."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="deploy, then leave the sandbox up until Ctrl-C")
+    up.set_defaults(default_scale=1.0, default_port=DEFAULT_PORT)
+    one = commands.add_parser("run", help="run a scenario; exit status 1 if an expectation fails")
+    one.add_argument("scenario", nargs="?", help="its name, or the path of a .toml file")
+    one.add_argument("--list", action="store_true", help="list the scenarios")
+    show = commands.add_parser("demo", help="back up a small fleet and show what came of it")
+    for each in (up, one, show):
+        each.add_argument("--scale", type=float, help="simulated seconds per real second")
+        each.add_argument("--seed", type=int, help="of everything that is left to chance")
+        each.add_argument(
+            "--port", type=int, default=0, help="of the server; a free one if left out"
+        )
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    stop = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: stop.set())
+    with session.deployed(
+        scale=options.scale or 1.0,
+        seed=options.seed or 1,
+        port=options.port or DEFAULT_PORT,
+        say=lambda text: print(f"# {text}", flush=True),
+    ) as running:
+        for name, value in running.server.environment().items():
+            print(f"export {name}={shlex.quote(value)}")
+        print("# Stop with Ctrl-C.", flush=True)
+        stop.wait()
+    return 0
+
+
+def _list() -> int:
+    for name in scenario.names():
+        print(f"{name:26} {scenario.load(name).title}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not options.scenario:
+        raise SandboxError(f"which scenario? There are: {', '.join(scenario.names())}")
+    chosen = scenario.load(options.scenario)
+    print(chosen.title)
+    report = run.run(chosen, scale=options.scale, seed=options.seed, port=options.port, say=print)
+    for line in outcome_lines(report.outcomes):
+        print(line)
+    for remark in report.remarks:
+        print(f"note    {remark}")
+    for failure in report.failures:
+        print(f"FAILED  {failure}")
+    print(
+        "every expectation holds"
+        if not report.failures
+        else f"{len(report.failures)} expectations failed"
+    )
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The main job in front of your eyes: deploy, let the schedule rule fire, check every claim."""
+
+import json
+from dataclasses import asdict
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from sandbox import fleet as fleets
+from sandbox import run, scenario, session
+from sandbox.outcomes import Outcome
+from sandbox.process import ROOT
+from sandbox.progress import LiveProgress, PlainProgress
+from sandbox.scenario import Scenario
+from sandbox.session import Message, Session
+from sandbox.tables import HEADINGS, aligned, outcome_row
+
+REPORT: Final = ROOT / "build" / "demo" / "report.json"
+FLEET: Final = "fleet"
+REPORTED: Final = (
+    "name",
+    "instance_id",
+    "method",
+    "outcome",
+    "image_id",
+    "consistency",
+    "dirty_bytes",
+    "downtime_seconds",
+    "floor_seconds",
+    "state_before",
+    "state_after",
+    "reason",
+)
+
+
+def main(*, scale: float | None, seed: int | None, port: int) -> int:
+    """Run the demo and return the exit status.
+
+    It is 1 if a claim is false or an instance is not in the state it should be in.
+    """
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    chosen = scenario.load(FLEET)
+    scale = scale or chosen.scale
+    with session.deployed(
+        scale=scale,
+        seed=chosen.seed if seed is None else seed,
+        port=port,
+        parameters=chosen.parameters,
+        say=console.print,
+    ) as running:
+        console.print(
+            f"Launching {len(chosen.instances)} instances; in 3 minutes of their time they are due."
+        )
+        fleet = fleets.launch(running, chosen)
+        settled = _watch(running, chosen, fleet, console)
+        report = run.conclude(running, chosen, fleet, settled=settled)
+    _show(console, report, scale)
+    _write(report, scale)
+    console.print(f"Report: {REPORT.relative_to(ROOT)}")
+    return 1 if report.failures else 0
+
+
+def _watch(running: Session, chosen: Scenario, fleet: fleets.Fleet, console: Console) -> bool:
+    if not console.is_terminal:
+        return run.settle(running, chosen, fleet, PlainProgress(console.print))
+    with LiveProgress(console) as progress:
+        return run.settle(running, chosen, fleet, progress)
+
+
+def _show(console: Console, report: run.Report, scale: float) -> None:
+    console.print(
+        f"\nTime ran {scale:g} times as fast as real time; all figures are simulated seconds.\n"
+    )
+    _show_table(console, report.outcomes)
+    for outcome in report.outcomes:
+        if outcome.outcome != "succeeded":
+            console.print(f"{outcome.name}: {outcome.reason}")
+    console.print(f"\n{len(report.messages)} SNS messages:")
+    for message in report.messages:
+        console.print(f"  {message.subject}")
+    console.print()
+    for line in [*report.remarks, *(f"FAILED  {failure}" for failure in report.failures)]:
+        console.print(line)
+    if not report.failures:
+        console.print("Every claim is true, and every instance is in the state it should be in.")
+
+
+def _show_table(console: Console, outcomes: list[Outcome]) -> None:
+    rows = [outcome_row(each) for each in outcomes]
+    if not console.is_terminal:
+        for line in aligned([HEADINGS, *rows]):
+            console.print(line)
+        return
+    table = Table()
+    for heading in HEADINGS:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _write(report: run.Report, scale: float) -> None:
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "time_scale": scale,
+        "instances": [_instance(each) for each in report.outcomes],
+        "messages": [_message(each) for each in report.messages],
+    }
+    REPORT.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _instance(outcome: Outcome) -> dict[str, Any]:
+    everything = asdict(outcome)
+    return {name: everything[name] for name in REPORTED}
+
+
+def _message(message: Message) -> dict[str, str]:
+    return {
+        "event": message.event,
+        "severity": message.severity,
+        "subject": message.subject,
+        "instance_id": message.attributes.get("instance_id", ""),
+    }

@@ -1,0 +1,147 @@
+"""The truth about a world: what each snapshot misses, and how long each instance was down.
+
+This is what the product's claims are checked against. All times are UTC text such as
+`2026-11-22T03:00:05.123Z`, durations are seconds. The report:
+
+    instances   id, name, state, `events` (what, at, by, ...), `downs`
+    downs       kind (`stop`, `reboot`, `image_reboot`), began_at, down_at, start_requested_at,
+                up_at, downtime_seconds (null while it lasts) and floor_seconds: what this stop,
+                the initiation of its last snapshot and this start took by themselves
+    images      id, name, instance, state, no_reboot, tags, dirty_bytes (sum), at_rest (all),
+                missing_volumes, excluded_volumes, `snapshots`
+    snapshots   (of an image, or lone ones) id, volume, start_time, state, dirty_bytes, at_rest,
+                tags
+    violations  calls that Stillpoint must never make
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sandbox.ec2.model import DownPeriod, Image, ImageState, Instance, Snapshot
+from sandbox.ec2.moments import iso
+from sandbox.ec2.region import Region
+
+
+def report(regions: Iterable[Region], now: float) -> dict[str, Any]:
+    """Return the truth about all Regions, ready for JSON."""
+    places = list(regions)
+    return {
+        "now": iso(now),
+        "instances": [
+            _instance(place, instance) for place in places for instance in place.instances.values()
+        ],
+        "images": [_image(place, image) for place in places for image in place.images.values()],
+        "snapshots": [
+            _snapshot(place, snapshot)
+            for place in places
+            for snapshot in place.snapshots.values()
+            if not snapshot.deleted
+        ],
+        "violations": [violation for place in places for violation in place.violations],
+    }
+
+
+def _instance(region: Region, instance: Instance) -> dict[str, Any]:
+    """Return the truth about one instance."""
+    lasting = [instance.down] if instance.down else []
+    return {
+        "instance_id": instance.instance_id,
+        "name": region.instance_name(instance.instance_id),
+        "account": region.account,
+        "region": region.name,
+        "state": instance.state.value,
+        "guest_up": instance.guest_up,
+        "tags": region.tags.current(instance.instance_id),
+        "volumes": [attachment.volume_id for attachment in instance.attachments],
+        "events": [
+            {"what": event.what, "at": iso(event.at), "by": event.by, **event.details}
+            for event in instance.events
+        ],
+        "downs": [_down(region, period) for period in [*instance.downs, *lasting]],
+    }
+
+
+def _down(region: Region, period: DownPeriod) -> dict[str, Any]:
+    """Return the truth about one down period."""
+    return {
+        "kind": period.kind,
+        "began_at": iso(period.began_at),
+        "down_at": _iso_or_none(period.down_at),
+        "start_requested_at": _iso_or_none(period.start_requested_at),
+        "up_at": _iso_or_none(period.up_at),
+        "image_ids": list(period.image_ids),
+        "downtime_seconds": _between(period.began_at, period.up_at),
+        "floor_seconds": _floor(region, period),
+    }
+
+
+def _floor(region: Region, period: DownPeriod) -> float | None:
+    """Return how short a down period could have been, or None while that is not known.
+
+    It is the stop itself, the time from the last CreateImage that did not fail to the initiation
+    of its last snapshot, and the start itself. EC2 does all of this alone when it reboots an
+    instance: that has no waste.
+    """
+    if period.down_at is None or period.up_at is None or period.start_requested_at is None:
+        return None
+    if period.kind != "stop":
+        return _between(period.began_at, period.up_at)
+    images = [region.images[image_id] for image_id in period.image_ids]
+    captured = [image for image in images if image.state is not ImageState.FAILED]
+    initiation = 0.0
+    if captured and captured[-1].initiated_at:
+        initiation = max(captured[-1].initiated_at) - captured[-1].created_at
+    stopping = period.down_at - period.began_at
+    starting = period.up_at - period.start_requested_at
+    return round(stopping + initiation + starting, 3)
+
+
+def _image(region: Region, image: Image) -> dict[str, Any]:
+    """Return the truth about one image."""
+    found = [region.snapshots.get(volume.snapshot_id or "") for volume in image.volumes]
+    snapshots = [snapshot for snapshot in found if snapshot is not None]
+    missing = [volume.volume_id for volume in image.volumes if volume.snapshot_id is None]
+    reason = image.state_reason
+    return {
+        "image_id": image.image_id,
+        "name": image.name,
+        "account": region.account,
+        "region": region.name,
+        "instance_id": image.source_instance_id,
+        "instance_name": region.instance_name(image.source_instance_id),
+        "state": image.state.value,
+        "state_reason": reason.message if reason else None,
+        "no_reboot": image.no_reboot,
+        "created_at": iso(image.created_at),
+        "available_at": iso(image.available_at),
+        "tags": region.tags.current(image.image_id),
+        "dirty_bytes": sum(snapshot.dirty_bytes for snapshot in snapshots),
+        "at_rest": bool(snapshots) and all(snapshot.at_rest for snapshot in snapshots),
+        "missing_volumes": missing,
+        "excluded_volumes": list(image.excluded_volumes),
+        "snapshots": [_snapshot(region, snapshot) for snapshot in snapshots],
+    }
+
+
+def _snapshot(region: Region, snapshot: Snapshot) -> dict[str, Any]:
+    """Return the truth about one snapshot."""
+    return {
+        "snapshot_id": snapshot.snapshot_id,
+        "volume_id": snapshot.volume_id,
+        "image_id": snapshot.image_id,
+        "start_time": iso(snapshot.started_at),
+        "state": "deleted" if snapshot.deleted else snapshot.state.value,
+        "dirty_bytes": snapshot.dirty_bytes,
+        "at_rest": snapshot.at_rest,
+        "tags": region.tags.current(snapshot.snapshot_id),
+    }
+
+
+def _iso_or_none(moment: float | None) -> str | None:
+    """Return a moment as text, or None."""
+    return None if moment is None else iso(moment)
+
+
+def _between(begin: float, end: float | None) -> float | None:
+    """Return the seconds from `begin` to `end`, or None if it has not ended."""
+    return None if end is None else round(end - begin, 3)

@@ -1,0 +1,153 @@
+"""Who is in which phase, while it happens: a table that redraws itself, or one line per change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sandbox.fleet import Fleet
+from sandbox.outcomes import HOLD_TAG, METHOD_TAG, PROBLEM_TAG, STATUS, members
+from sandbox.phases import phase_by_state
+from sandbox.session import Message, Session
+
+COLOURS: Final = {"running": "green", "stopped": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One instance now."""
+
+    name: str
+    method: str
+    state: str
+    phase: str
+    step: str
+
+
+class Progress(Protocol):
+    """Is shown the fleet again and again."""
+
+    def update(self, session: Session, fleet: Fleet) -> None:
+        """Look at the fleet and show what has changed."""
+
+    def tell(self, message: Message) -> None:
+        """Show a notification that has just arrived."""
+
+
+def rows(session: Session, fleet: Fleet, phases: dict[str, str]) -> list[Row]:
+    """Every instance of the fleet, with the state machine's state that concerns it."""
+    truth = {each["instance_id"]: each for each in session.control.truth()["instances"]}
+    where = _steps(session)
+    return [
+        Row(
+            name,
+            truth[instance_id]["tags"].get(METHOD_TAG, "stop"),
+            truth[instance_id]["state"],
+            phases.get(where.get(instance_id, ""), ""),
+            where.get(instance_id) or _without_backup(truth[instance_id]["tags"]),
+        )
+        for name, instance_id in fleet.ids.items()
+    ]
+
+
+def _steps(session: Session) -> dict[str, str]:
+    """The state that each instance's execution is in, or how it ended."""
+    steps: dict[str, str] = {}
+    for execution in session.control.executions().values():
+        positions = execution["positions"]
+        outer = positions.get("", {}).get("state") or STATUS.get(
+            execution["status"], execution["error"] or ""
+        )
+        inner = {_instance_of(each["item"]): each["state"] for each in positions.values()}
+        for instance_id in members(execution):
+            steps[instance_id] = inner.get(instance_id, outer)
+    return steps
+
+
+def _without_backup(tags: dict[str, str]) -> str:
+    """Return why an instance is in no backup, as far as its tags say so."""
+    if HOLD_TAG in tags:
+        return "on hold"
+    return "policy invalid" if PROBLEM_TAG in tags else ""
+
+
+def _instance_of(item: Any) -> str:
+    return str(item.get("instance_id", "")) if isinstance(item, dict) else ""
+
+
+def deployed_phases(session: Session) -> dict[str, str]:
+    """The phases of the state machine as it is deployed."""
+    machine = session.aws.client("stepfunctions").describe_state_machine(
+        stateMachineArn=session.resources["BackupStateMachine"]
+    )
+    return phase_by_state(machine["definition"])
+
+
+class PlainProgress:
+    """One line per instance and phase, for logs and for consoles that are none."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._phases: dict[str, str] = {}
+        self._seen: dict[str, str] = {}
+        self._now = ""
+
+    def update(self, session: Session, fleet: Fleet) -> None:
+        """Say which instances have entered another phase."""
+        self._phases = self._phases or deployed_phases(session)
+        self._now = _clock(session)
+        for row in rows(session, fleet, self._phases):
+            reached = row.phase or row.step
+            if reached and self._seen.get(row.name) != reached:
+                self._seen[row.name] = reached
+                self._say(f"{self._now}  {row.name:10} {reached} ({row.state})")
+
+    def tell(self, message: Message) -> None:
+        """Say what was published."""
+        self._say(f"{self._now}  SNS        {message.subject}")
+
+
+class LiveProgress:
+    """A table on a terminal that is redrawn in place; use it in a `with` block."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=8)
+        self._phases: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def update(self, session: Session, fleet: Fleet) -> None:
+        """Redraw the table."""
+        self._phases = self._phases or deployed_phases(session)
+        table = Table(title=f"simulated time {_clock(session)}", title_justify="left", expand=False)
+        for heading in ("instance", "method", "EC2 state", "phase", "step"):
+            table.add_column(heading, no_wrap=True)
+        for row in rows(session, fleet, self._phases):
+            state = Text(row.state, style=COLOURS.get(row.state, "yellow"))
+            table.add_row(row.name, row.method, state, row.phase, Text(row.step))
+        self._live.update(table)
+
+    def tell(self, message: Message) -> None:
+        """Print the notification above the table."""
+        self._console.print(f"SNS  {message.subject}")
+
+
+def _clock(session: Session) -> str:
+    return datetime.fromtimestamp(session.server.clock.now(), UTC).strftime("%H:%M:%S")

@@ -1,0 +1,186 @@
+"""Scenarios as files: a fleet, what goes wrong, and what must be true in the end.
+
+    title = "StopInstances is throttled: the state machine tries again"
+
+    [sandbox]                      # all optional
+    scale = 20                     # simulated seconds per real second
+    seed = 1
+    minutes = 40                   # simulated: by then everything must have settled
+    [parameters]                   # of the stack
+    MaxConcurrentBackups = "2"
+    [physics]                      # of every instance; sandbox/ec2/physics.py has the names
+    image_seconds = [180, 600]
+
+    [[instance]]
+    name = "web"
+    volumes = 3                    # 1 if left out
+    state = "stopped"              # "running" if left out
+    stop_protection = true         # false if left out
+    [instance.tags]
+    "stillpoint:schedule" = "cron({due+3m})"
+    [instance.physics]
+    stop_seconds = 300
+
+    [[fault]]                      # sandbox/ec2/faults.py and sandbox/host_faults.py have the names
+    name = "throttle"
+    action = "StopInstances"
+    instance = "web"               # `{web}` in any setting is the id of that instance
+    times = 3
+
+    [expect]
+    messages = ["BackupSucceeded"] # the events that were published, in any order, no others
+    [expect.web]
+    outcome = "succeeded"          # succeeded failed refused aborted timed-out invalid held none
+    state = "running"
+    consistency = "file-system"    # as claimed on the image; "" for none
+    images = 1
+    reason = "a part of the reason"
+
+In a tag, `{due+3m}` is the moment three simulated minutes after the fleet has started, as the
+fields of a cron expression for that minute of every year, and `{time+3m}` the same as `HH:MM`,
+both in UTC.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox.process import SandboxError
+
+FOLDER: Final = Path(__file__).parent / "scenarios"
+DEFAULT_SCALE: Final = 20.0
+DEFAULT_MINUTES: Final = 40.0
+ENDS_OF_BACKUPS: Final = frozenset({"succeeded", "failed", "refused", "aborted", "timed-out"})
+_DUE = re.compile(r"\{(due|time)\+(\d+)m\}")
+
+
+class ScenarioError(SandboxError):
+    """A scenario does not exist or is not what a scenario file should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """One instance of the fleet, as the file describes it."""
+
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    volumes: int = 1
+    state: str = "running"
+    stop_protection: bool = False
+    physics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What must be true of one instance in the end; None means that it does not matter."""
+
+    outcome: str | None = None
+    state: str | None = None
+    consistency: str | None = None
+    images: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario file. `messages` is None if it does not say which ones are expected."""
+
+    title: str
+    instances: tuple[InstanceSpec, ...]
+    scale: float = DEFAULT_SCALE
+    seed: int = 1
+    minutes: float = DEFAULT_MINUTES
+    parameters: dict[str, str] = field(default_factory=dict)
+    physics: dict[str, Any] = field(default_factory=dict)
+    faults: tuple[dict[str, Any], ...] = ()
+    expected: dict[str, Expectation] = field(default_factory=dict)
+    messages: tuple[str, ...] | None = None
+
+    def backed_up(self) -> set[str]:
+        """Return the names of the instances of which a backup is expected, however it ends."""
+        return {name for name, each in self.expected.items() if each.outcome in ENDS_OF_BACKUPS}
+
+
+def names() -> list[str]:
+    """The scenarios that come with the sandbox."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load(name_or_path: str) -> Scenario:
+    """Read a scenario by name, or from a path. Raises ScenarioError."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = FOLDER / f"{name_or_path}.toml"
+    if not path.is_file():
+        raise ScenarioError(
+            f"there is no scenario {name_or_path!r}; there are: {', '.join(names())}; "
+            "the path of a .toml file will do, too"
+        )
+    try:
+        return parse(tomllib.loads(path.read_text()))
+    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+        raise ScenarioError(f"{path}: {error}") from error
+
+
+def parse(document: dict[str, Any]) -> Scenario:
+    """Return a scenario from a file's content.
+
+    Raises ValueError or TypeError for what does not belong there.
+    """
+    document = dict(document)
+    settings = dict(document.pop("sandbox", {}))
+    expect = dict(document.pop("expect", {}))
+    messages = expect.pop("messages", None)
+    instances = tuple(InstanceSpec(**each) for each in document.pop("instance", []))
+    scenario = Scenario(
+        title=document.pop("title"),
+        instances=instances,
+        scale=float(settings.pop("scale", DEFAULT_SCALE)),
+        seed=int(settings.pop("seed", 1)),
+        minutes=float(settings.pop("minutes", DEFAULT_MINUTES)),
+        parameters=document.pop("parameters", {}),
+        physics=document.pop("physics", {}),
+        faults=tuple(document.pop("fault", [])),
+        expected={name: Expectation(**each) for name, each in expect.items()},
+        messages=None if messages is None else tuple(messages),
+    )
+    known = {instance.name for instance in instances}
+    if unknown := sorted([*document, *settings, *(scenario.expected.keys() - known)]):
+        raise ValueError(f"unknown: {', '.join(unknown)}")
+    return scenario
+
+
+def filled(value: str, start: datetime) -> str:
+    """Return a tag's value with its `{due+Nm}` and `{time+Nm}` filled in.
+
+    They count from `start` and are rounded up to the full minute.
+    """
+
+    def moment(match: re.Match[str]) -> str:
+        at = minute(start, int(match[2]))
+        return (
+            f"{at.minute} {at.hour} {at.day} {at.month} ? *" if match[1] == "due" else f"{at:%H:%M}"
+        )
+
+    return _DUE.sub(moment, value)
+
+
+def minute(start: datetime, after: int) -> datetime:
+    """The full minute at or after `after` minutes from `start`."""
+    exact = start.astimezone(UTC) + timedelta(minutes=after)
+    whole = exact.replace(second=0, microsecond=0)
+    return whole if whole == exact else whole + timedelta(minutes=1)
+
+
+def last_due(scenario: Scenario, start: datetime) -> datetime:
+    """The latest moment at which anything of the fleet is due, or `start` if nothing is."""
+    offsets = [
+        int(match[2])
+        for instance in scenario.instances
+        for value in instance.tags.values()
+        for match in _DUE.finditer(value)
+    ]
+    return max((minute(start, offset) for offset in offsets), default=start)

@@ -1,0 +1,85 @@
+"""The whole: the real template, built, deployed, ticking, and judged by the EC2 model."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from sandbox import demo, run, scenario
+from sandbox.phases import PHASES
+from sandbox.progress import deployed_phases
+from sandbox.session import Session, deployed
+
+pytestmark = pytest.mark.deployed
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    with deployed(scale=20, seed=20261122, say=print) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def report(session: Session) -> run.Report:
+    return run.play(session, scenario.load(demo.FLEET), print)
+
+
+def test_the_demo_s_fleet_is_backed_up_and_every_claim_is_true(report: run.Report) -> None:
+    assert report.failures == []
+    assert {each.outcome for each in report.outcomes} == {"succeeded", "invalid", "held"}
+
+
+def test_downtime_is_short_where_nobody_waits_for_a_neighbour(report: run.Report) -> None:
+    alone = {each.name: each for each in report.outcomes if each.name in {"web", "database"}}
+    for outcome in alone.values():
+        assert outcome.downtime_seconds is not None
+        assert outcome.floor_seconds is not None
+        # Twenty times as fast: half a second of this machine is ten of the instance's.
+        assert outcome.downtime_seconds < outcome.floor_seconds + 30
+
+
+def test_the_report_of_the_demo_says_what_happened(
+    report: run.Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "REPORT", tmp_path / "demo" / "report.json")
+    demo._write(report, 20.0)
+    written = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert written["time_scale"] == 20.0
+    assert tuple(written["instances"][0]) == demo.REPORTED
+    assert {each["event"] for each in written["messages"]} >= {"BackupSucceeded", "PolicyInvalid"}
+
+
+def test_an_execution_that_is_over_is_not_started_again(
+    session: Session, report: run.Report
+) -> None:
+    assert report.outcomes
+    states = session.aws.client("stepfunctions")
+    arn, execution = next(iter(session.control.executions().items()))
+    with pytest.raises(ClientError, match="ExecutionAlreadyExists"):
+        states.start_execution(
+            stateMachineArn=session.resources["BackupStateMachine"],
+            name=execution["name"],
+            input=states.describe_execution(executionArn=arn)["input"],
+        )
+
+
+def test_every_state_of_the_deployed_machine_belongs_to_a_phase(session: Session) -> None:
+    phases = deployed_phases(session)
+    assert set(phases.values()) == set(PHASES)
+
+
+def test_functions_cost_what_they_cost_and_fail_never(session: Session, report: run.Report) -> None:
+    assert report.outcomes
+    lambdas = session.control.lambdas()
+    assert all(each["errors"] == 0 for each in lambdas.values())
+    assert all(each["billed_ms"] > 0 for each in lambdas.values())
+
+
+@pytest.mark.parametrize("name", ["lost-response", "hung-guest"])
+def test_a_fault_has_the_end_that_its_scenario_expects(
+    session: Session, report: run.Report, name: str
+) -> None:
+    assert report.outcomes
+    assert run.play(session, scenario.load(name), print).failures == []

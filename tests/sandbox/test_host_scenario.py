@@ -1,0 +1,137 @@
+"""Scenario files: what they may say, and that there is one for every fault."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sandbox import run, scenario
+from sandbox.ec2 import FAULT_NAMES
+from sandbox.host_faults import HOST_FAULT_NAMES
+from sandbox.outcomes import Outcome
+from sandbox.scenario import ScenarioError, filled, last_due, load, parse
+from sandbox.session import Message
+
+START = datetime(2026, 11, 22, 2, 57, 30, tzinfo=UTC)
+
+# "Faults by name" of the design.
+FAULTS = {
+    "throttle",
+    "server-error",
+    "lost-response",
+    "access-denied",
+    "no-capacity",
+    "no-kms-grant",
+    "hung-guest",
+    "image-failed",
+    "snapshot-never-initiated",
+    "execution-aborted",
+    "event-doubled",
+    "tick-missed",
+}
+
+
+@pytest.mark.parametrize("name", scenario.names())
+def test_every_scenario_that_comes_along_can_be_read(name: str) -> None:
+    chosen = load(name)
+    assert chosen.title
+    assert chosen.expected
+    assert {each["name"] for each in chosen.faults} <= {*FAULT_NAMES, *HOST_FAULT_NAMES}
+
+
+def test_every_fault_of_the_design_has_a_scenario_that_sets_it() -> None:
+    assert set(scenario.names()) >= FAULTS
+    for name in FAULTS:
+        assert name in {each["name"] for each in load(name).faults}
+
+
+def test_an_unknown_scenario_is_answered_with_those_that_exist() -> None:
+    with pytest.raises(ScenarioError, match=r"no scenario 'flood'; there are: .*throttle"):
+        load("flood")
+
+
+def test_a_file_that_says_something_unknown_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('title = "t"\nsurprise = 1\n[expect.nobody]\nstate = "running"\n')
+    with pytest.raises(ScenarioError, match="unknown: nobody, surprise"):
+        load(str(path))
+    path.write_text("title = ")
+    with pytest.raises(ScenarioError, match=r"mine\.toml"):
+        load(str(path))
+
+
+def test_due_is_a_full_minute_that_far_from_the_start() -> None:
+    assert filled("cron({due+3m})", START) == "cron(1 3 22 11 ? *)"
+    assert filled("daily {time+3m}", START) == "daily 03:01"
+    assert filled("daily 03:00", START) == "daily 03:00"
+    assert filled("cron({due+2m})", START.replace(second=0)) == "cron(59 2 22 11 ? *)"
+
+
+def test_the_last_due_moment_is_that_of_the_whole_fleet() -> None:
+    tags = {"stillpoint:schedule": "daily {time+3m}"}
+    later = {"stillpoint:schedule": "daily {time+9m}"}
+    chosen = parse(
+        {"title": "t", "instance": [{"name": "a", "tags": tags}, {"name": "b", "tags": later}]}
+    )
+    assert last_due(chosen, START) == datetime(2026, 11, 22, 3, 7, tzinfo=UTC)
+
+
+OUTCOME = Outcome(
+    name="web",
+    instance_id="i-1",
+    method="stop",
+    outcome="succeeded",
+    image_id="ami-1",
+    consistency="file-system",
+    dirty_bytes=0,
+    downtime_seconds=60.0,
+    floor_seconds=55.0,
+    state_before="running",
+    state_after="running",
+    reason="",
+    images=1,
+)
+CHOSEN = parse(
+    {
+        "title": "t",
+        "instance": [{"name": "web"}],
+        "expect": {
+            "messages": ["BackupSucceeded"],
+            "web": {"outcome": "succeeded", "state": "running", "consistency": "file-system"},
+        },
+    }
+)
+SUCCEEDED = Message("s", "t", {"event": "BackupSucceeded", "severity": "info"}, {})
+ALARM = Message("s", "t", {}, {"AlarmName": "silent"})
+
+
+def test_nothing_is_wrong_if_all_is_as_expected_and_alarms_are_no_events() -> None:
+    assert run.judge(CHOSEN, [OUTCOME], [SUCCEEDED, ALARM]) == []
+
+
+def test_a_false_claim_is_a_failure_whatever_is_expected() -> None:
+    (failure,) = run.judge(CHOSEN, [replace(OUTCOME, dirty_bytes=5)], [SUCCEEDED])
+    assert failure == "web: claimed file-system, but its image lacks 5 bytes"
+    crash = replace(OUTCOME, dirty_bytes=5, consistency="crash")
+    assert not crash.claim_is_false
+
+
+def test_every_difference_is_told_in_words() -> None:
+    failed = replace(OUTCOME, outcome="failed", state_after="stopped", reason="no capacity")
+    assert run.judge(CHOSEN, [failed], []) == [
+        "web: expected outcome 'succeeded', found 'failed' (no capacity)",
+        "web: expected state 'running', found 'stopped' (no capacity)",
+        "messages: expected ['BackupSucceeded'], received []",
+    ]
+
+
+def test_a_fault_that_never_struck_is_a_failure() -> None:
+    faults = {
+        "ec2": [{"name": "throttle", "hits": 0}, {"name": "hung-guest", "hits": 1}],
+        "host": [{"name": "tick-missed", "seen": 1, "skip": 2}],
+    }
+    assert run.idle_faults(faults) == [
+        "the fault throttle never struck",
+        "the fault tick-missed never struck",
+    ]
