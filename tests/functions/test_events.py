@@ -1,0 +1,98 @@
+"""The sample events are what the state machine, EventBridge and people send."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stillpoint.plan import Backup, Member, Trigger
+from stillpoint.policy import Method
+from stillpoint.retain import Retain
+from tests.functions.fleet import launch_one, tag
+from tests.functions.samples import EVENTS, sample
+from tests.functions.stack import FUNCTIONS, Stack
+from tests.unit.builders import at
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(path.stem for path in EVENTS.glob("*.json"))
+FUNCTION_OF = {
+    "PrepareBackupFunctionArn": "prepare_backup",
+    "CompleteBackupFunctionArn": "complete_backup",
+    "AlertStrandedFunctionArn": "alert_stranded",
+}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "complete_backup_succeeded": {"status": "failed", "error": "ImageMissing"},
+    "complete_backup_failed": {"status": "failed", "error": "SnapshotFailed"},
+    "complete_backup_refused": {"status": "refused", "error": "BackupRefused"},
+    "alert_stranded": {"alerted": ["i-0a1b2c3d4e5f60003"]},
+}
+
+
+def function_of(name: str) -> str:
+    return next(function for function in FUNCTIONS if name.startswith(function))
+
+
+def payloads() -> list[tuple[str, set[str]]]:
+    """Return the functions that the state machine invokes, with the keys of what it sends."""
+    text = (ROOT / "statemachine" / "backup.asl.json").read_text(encoding="utf-8")
+    tasks = [
+        state["Arguments"]
+        for state in json.loads(text)["States"].values()
+        if state.get("Resource", "").endswith(":states:::lambda:invoke")
+    ]
+    return [
+        (FUNCTION_OF[arguments["FunctionName"].strip("${}")], set(arguments["Payload"]))
+        for arguments in tasks
+    ]
+
+
+def test_there_is_a_sample_for_every_function() -> None:
+    assert {function_of(name) for name in NAMES} == FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(("plan_backups", "recover_instances"))])
+def test_a_sample_has_the_keys_that_the_state_machine_sends(name: str) -> None:
+    assert (function_of(name), set(sample(name))) in payloads()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_is_understood_by_its_function(stack: Stack, name: str) -> None:
+    answer = stack.invoke(function_of(name), sample(name), now=at("2026-11-22 04:00"))
+    expected = ANSWERS.get(name, {})
+    assert {key: answer[key] for key in expected} == expected
+
+
+def test_the_backup_in_the_samples_is_what_the_planner_writes() -> None:
+    def member(number: int, name: str, accept: tuple[str, ...]) -> Member:
+        instance_id = f"i-0a1b2c3d4e5f6000{number}"
+        return Member(instance_id, name, Method.STOP, number, Retain(count=14), accept)
+
+    backup = Backup(
+        group_id="group-erp",
+        group="erp",
+        occurrence=at("2026-11-22 03:00"),
+        schedule="daily 03:00 UTC",
+        trigger=Trigger.SCHEDULE,
+        members=(member(1, "erp-app", ()), member(2, "erp-db", ("public-ip",))),
+    )
+    for name in ("prepare_backup", "complete_backup_succeeded"):
+        assert sample(name)["execution"] == backup.execution_name
+        assert backup.to_input().items() <= sample(name)["backup"].items()
+
+
+def test_what_prepare_answers_is_what_complete_is_given(stack: Stack) -> None:
+    event = sample("prepare_backup")
+    for planned in event["backup"]["members"]:
+        planned["instance_id"] = launch_one()
+        tag([planned["instance_id"]], {"Name": planned["name"]})
+    answered = stack.invoke("prepare_backup", event)["members"]
+    recorded = sample("complete_backup_succeeded")["members"]
+    for member, example in zip(answered, recorded, strict=True):
+        text = json.dumps(example).replace(example["instance_id"], member["instance_id"])
+        assert member == json.loads(text)
+
+
+def test_every_sample_is_in_the_list_of_samples() -> None:
+    listed = (EVENTS / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}.json`" in listed for name in NAMES)

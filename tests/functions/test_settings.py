@@ -1,0 +1,92 @@
+"""The functions' settings."""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from unittest import mock
+
+import pytest
+
+from stillpoint.aws.settings import AlertSettings, CompleteSettings, PlanSettings, PrepareSettings
+from stillpoint.errors import MissingSetting
+from tests.functions.stack import Stack
+
+READERS: dict[str, Callable[[], object]] = {
+    "plan_backups": PlanSettings.from_env,
+    "prepare_backup": PrepareSettings.from_env,
+    "complete_backup": CompleteSettings.from_env,
+    "alert_stranded": AlertSettings.from_env,
+}
+MAY_BE_EMPTY = {"KMS_KEY_ARNS"}
+
+
+def variables_of(stack: Stack, function: str) -> dict[str, str]:
+    environment = stack.environment(function)
+    return {name: value for name, value in environment.items() if not name.startswith("POWER")}
+
+
+def test_the_planner_knows_its_stack_and_its_limits(stack: Stack) -> None:
+    with mock.patch.dict(os.environ, variables_of(stack, "plan_backups")):
+        settings = PlanSettings.from_env()
+    assert settings.stack_name == "stillpoint"
+    assert settings.state_machine_arn == stack.state_machine_arn
+    assert settings.topic_arn == stack.topic_arn
+    assert (settings.time_zone, settings.default_time) == ("UTC", "03:00")
+    assert settings.default_retain == "14"
+    assert settings.catch_up == timedelta(hours=6)
+    assert settings.max_concurrent == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "arns"),
+    [
+        ("", set()),
+        (" , ", set()),
+        ("arn:a", {"arn:a"}),
+        ("arn:a, arn:b,arn:a", {"arn:a", "arn:b"}),
+    ],
+)
+def test_keys_are_read_from_a_list_with_commas(stack: Stack, text: str, arns: set[str]) -> None:
+    environment = variables_of(stack, "prepare_backup") | {"KMS_KEY_ARNS": text}
+    with mock.patch.dict(os.environ, environment):
+        assert PrepareSettings.from_env().kms_key_arns == arns
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("true", True), ("false", False), ("yes", False)])
+def test_successes_are_sent_only_if_that_is_true(stack: Stack, text: str, wanted: bool) -> None:
+    own = {"NOTIFY_SUCCESS": text, "SHUTDOWN_GRACE_SECONDS": "180"}
+    environment = variables_of(stack, "complete_backup") | own
+    with mock.patch.dict(os.environ, environment):
+        settings = CompleteSettings.from_env()
+    assert settings.notify_success is wanted
+    assert settings.shutdown_grace == timedelta(minutes=3)
+
+
+@pytest.mark.parametrize("function", READERS)
+@pytest.mark.parametrize("empty", [False, True])
+def test_every_variable_that_is_missing_or_empty_is_named(
+    stack: Stack, function: str, empty: bool
+) -> None:
+    complete = variables_of(stack, function)
+    with mock.patch.dict(os.environ, complete):
+        READERS[function]()
+    unused = {"STACK_NAME"} if function == "alert_stranded" else set()
+    for name in complete.keys() - unused - (MAY_BE_EMPTY if empty else set()):
+        without = {other: value for other, value in complete.items() if other != name}
+        environment = without | ({name: ""} if empty else {})
+        with (
+            mock.patch.dict(os.environ, environment),
+            pytest.raises(MissingSetting, match=rf"variable {name} is missing or empty"),
+        ):
+            READERS[function]()
+
+
+@pytest.mark.parametrize("text", ["six", "6.5", "0x10", "6 hours"])
+@pytest.mark.parametrize("name", ["CATCH_UP_HOURS", "MAX_CONCURRENT_BACKUPS"])
+def test_a_number_that_is_none_is_named_with_its_value(stack: Stack, name: str, text: str) -> None:
+    environment = variables_of(stack, "plan_backups") | {name: text}
+    with (
+        mock.patch.dict(os.environ, environment),
+        pytest.raises(MissingSetting, match=f"{name} must be a whole number, not '{text}'"),
+    ):
+        PlanSettings.from_env()
