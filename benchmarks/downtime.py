@@ -75,6 +75,7 @@ def measure(session: Session, policy: str, fleet: fleets.Fleet, say: Callable[[s
     try:
         _start(session, fleet)
         own = _await_end(session, fleet, say)
+        time.sleep(VISIBLE_SECONDS)
     finally:
         stepfunctions.update_state_machine(stateMachineArn=machine, definition=original)
     after = _costs(session)

@@ -20,9 +20,15 @@ NOW = "{% $now() %}"
 BREAKS: list[tuple[Rule, Path, object, str]] = [
     (
         asl_rules.unreachable_states,
-        ("States", "AllRunning?", "Choices", 2, "Next"),
+        ("States", "AllRunning?", "Choices", 3, "Next"),
         "StartDeadline?",
         "AlertStranded cannot be reached",
+    ),
+    (
+        asl_rules.unreachable_states,
+        ("States", "AllRunning?", "Choices", 1, "Next"),
+        "ReleaseInstances",
+        "AlertRecovered cannot be reached",
     ),
     (
         asl_rules.unreachable_states,
@@ -229,6 +235,12 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
     ),
     (
         asl_variables.unassigned_variables,
+        ("States", "PrepareBackup", "Assign", "alerted_at"),
+        GONE,
+        "AllRunning? uses $alerted_at, which may be unassigned",
+    ),
+    (
+        asl_variables.unassigned_variables,
         (*CAPTURE, "States", "FindImage", "Assign", "looks"),
         GONE,
         "WaitForSnapshots uses $looks, which may be unassigned",
@@ -300,10 +312,22 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
         "BackupSucceeded can be reached from BeginResume without CompleteBackup",
     ),
     (
+        backup_rules.every_way_from_resume_is_judged,
+        ("States", "AlertRecovered", "Catch", 0, "Next"),
+        "BackupFailed",
+        "BackupFailed can be reached from BeginResume without CompleteBackup",
+    ),
+    (
         backup_rules.no_error_is_forgiven,
         ("States", "CompleteBackup", "Catch", 0, "Next"),
         "Completed?",
         "CompleteBackup handles an error and succeeds at BackupSucceeded",
+    ),
+    (
+        backup_rules.no_error_is_forgiven,
+        ("States", "AlertRecovered", "Catch", 0, "Next"),
+        "BackupSucceeded",
+        "AlertRecovered handles an error and succeeds at BackupSucceeded",
     ),
     (
         backup_rules.no_error_is_forgiven,
@@ -337,9 +361,18 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
     ),
     (
         backup_rules.every_loop_has_a_deadline,
-        ("States", "AllRunning?", "Choices", 3),
+        ("States", "AllRunning?", "Choices", 4),
         GONE,
         "AllRunning?, DescribeStarting, WaitForStart go round without a deadline",
+    ),
+    (
+        backup_rules.every_loop_has_a_deadline,
+        ("States", "AlertStranded", "Assign", "resume_from"),  # an alert must not gain time
+        NOW,
+        (
+            "AlertStranded, AllRunning?, DescribeStarting, StartDeadline?, StartMembers,"
+            " WaitForStart, WaitToStartAgain go round without a deadline"
+        ),
     ),
     (
         backup_rules.every_loop_has_a_deadline,

@@ -22,11 +22,14 @@ FAMILIES = frozenset({"kms:GenerateDataKey*", "kms:ReEncrypt*"})
 NEVER = frozenset(
     {
         *("ec2:TerminateInstances", "ec2:RebootInstances", "ec2:ModifyInstanceAttribute"),
-        *("ec2:DeregisterImage", "ec2:DeleteSnapshot", "ec2:DeleteVolume", "ec2:DetachVolume"),
+        *("ec2:DeleteVolume", "ec2:DetachVolume", "ec2:DisableImage", "ec2:LockSnapshot"),
         *("ec2:RunInstances", "ec2:ModifySnapshotAttribute", "ec2:ModifyImageAttribute"),
         *("iam:PassRole", "sts:AssumeRole"),
     }
 )
+
+REMOVALS = frozenset({"ec2:DeregisterImage", "ec2:DeleteSnapshot"})
+"""What can destroy a recovery point."""
 
 OUR_TAGS = frozenset({Tag.CYCLE, Tag.LAST, Tag.PROBLEM, Tag.RECOVERY_POINT})
 """The keys that Stillpoint writes on instances."""
@@ -64,12 +67,12 @@ class Statement:
 
 
 def statements(stack: Stack, role: str) -> list[Statement]:
-    """Every statement of a role: of its own policies and of those that are attached to it."""
+    """Every statement of a role: of its own policies and of those that are put on it."""
     documents = [each["PolicyDocument"] for each in stack.properties(role).get("Policies", ())]
     documents += [
         policy["PolicyDocument"]
-        for policy in stack.of_type("AWS::IAM::RolePolicy").values()
-        if policy["RoleName"] == f"<{role}>"
+        for policy in stack.of_type("AWS::IAM::Policy").values()
+        if f"<{role}>" in policy["Roles"]
     ]
     return [Statement.parse(row) for document in documents for row in document["Statement"]]
 
@@ -77,6 +80,11 @@ def statements(stack: Stack, role: str) -> list[Statement]:
 def roles(stack: Stack) -> dict[str, list[Statement]]:
     """The statements of every role of the stack, by its logical id."""
     return {role: statements(stack, role) for role in stack.of_type("AWS::IAM::Role")}
+
+
+def holders(stack: Stack, action: str) -> set[str]:
+    """The roles that may do something, on whatever."""
+    return {role for role, found in roles(stack).items() if action in granted(found)}
 
 
 def granted(found: Iterable[Statement]) -> set[str]:
@@ -115,12 +123,23 @@ def fixed_partitions(found: Iterable[Statement]) -> list[str]:
 
 
 def destructive_actions(found: Iterable[Statement]) -> list[str]:
-    """Nothing can be terminated, rebooted, changed or deleted, nor another's rights be taken."""
+    """Nothing can be terminated, rebooted or changed, no volume lost, nor rights be taken."""
     return [
         f"{action} is never needed"
         for each in found
         for action in each.actions
         if action in NEVER or action.startswith("iam:")
+    ]
+
+
+def removal_of_what_is_not_ours(found: Iterable[Statement]) -> list[str]:
+    """Only images and snapshots with the ownership tag of this stack are removed."""
+    return [
+        f"{action} is allowed on {', '.join(each.resources)} if {dict(each.condition)}"
+        for each in found
+        for action in each.actions
+        if action in REMOVALS
+        and not (frozenset(each.resources) <= MADE and each.condition == ON_OURS)
     ]
 
 
@@ -147,6 +166,9 @@ def reach_beyond_scheduled_instances(found: Iterable[Statement]) -> list[str]:
 
 def foreign_tags(found: Iterable[Statement]) -> list[str]:
     """On instances only our own keys are written, on images and snapshots only what is ours.
+
+    Which instances: those with a schedule. A cycle is put on no other, because it is what opens
+    StartInstances; one that is there may be rewritten and taken off.
 
     ForAllValues is true of an empty set, so the keys must be there as well (IAM User Guide,
     "Set operators for multivalued context keys").
@@ -178,12 +200,13 @@ def _only_our_keys(statement: Statement, action: str) -> bool:
     condition = statement.condition
     present = condition.get("Null", {})
     keys = condition.get("ForAllValues:StringEquals", {}).get("aws:TagKeys", ["*"])
-    scheduled = f"aws:ResourceTag/{Tag.SCHEDULE}"
+    scheduled = present.get(f"aws:ResourceTag/{Tag.SCHEDULE}") == "false"
+    rewritten = present.get(f"aws:ResourceTag/{Tag.CYCLE}") == "false" and set(keys) == {Tag.CYCLE}
     return (
         set(keys) <= OUR_TAGS
         and present.get("aws:TagKeys") == "false"
         # Ours may be taken off even where the owner has taken the schedule off before.
-        and (present.get(scheduled) == "false" or action == "ec2:DeleteTags")
+        and (scheduled or rewritten or action == "ec2:DeleteTags")
         and condition.keys() == {"Null", "ForAllValues:StringEquals"}
     )
 

@@ -21,14 +21,13 @@ def actions_of(function: str) -> set[str]:
     return {_action(service, method) for service, method in _calls(function)}
 
 
-def settings_of(function: str) -> str:
-    """The name of the settings class that a handler reads."""
-    (found,) = (
+def settings_of(function: str) -> list[str]:
+    """The names of the settings classes that a handler reads."""
+    return [
         target.rpartition(".")[2]
         for target in _imports(_handler(function)).values()
         if target.startswith(f"{PACKAGE}.settings.")
-    )
-    return found
+    ]
 
 
 def metrics_of(function: str) -> set[str]:
@@ -48,19 +47,47 @@ def _handler(function: str) -> ast.Module:
 
 
 def _calls(function: str) -> Iterator[tuple[str, str]]:
-    """Every `client("service").method(...)` and every paginator, as (service, method)."""
+    """Every `client("service").method(...)` and every paginator, as (service, method).
+
+    A client may be kept in a variable first; one that goes elsewhere would escape, and fails.
+    """
     for body in _bodies(function):
+        kept: dict[str, str] = {}
+        used: set[ast.expr] = set()
+        for node in ast.walk(body):
+            if isinstance(node, ast.Assign) and _is_client(node.value):
+                (target,) = node.targets
+                assert isinstance(target, ast.Name), ast.unparse(node)
+                kept[target.id] = _service(node.value)
+                used.add(node.value)
         for node in ast.walk(body):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             made = node.func.value
-            if isinstance(made, ast.Call) and isinstance(made.func, ast.Name):
-                if made.func.id != "client":
-                    continue
-                method = node.func.attr
-                if method == "get_paginator":
-                    (method,) = (_text(argument) for argument in node.args)
-                yield _text(made.args[0]), method
+            if _is_client(made):
+                service = _service(made)
+                used.add(made)
+            elif isinstance(made, ast.Name) and made.id in kept:
+                service = kept[made.id]
+            else:
+                continue
+            method = node.func.attr
+            if method == "get_paginator":
+                (method,) = (_text(argument) for argument in node.args)
+            yield service, method
+        for node in ast.walk(body):
+            assert not _is_client(node) or node in used, ast.unparse(node)
+
+
+def _is_client(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "client"
+    )
+
+
+def _service(node: ast.expr) -> str:
+    assert isinstance(node, ast.Call)
+    return _text(node.args[0])
 
 
 def _bodies(function: str) -> list[ast.AST]:

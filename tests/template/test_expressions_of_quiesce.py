@@ -137,7 +137,7 @@ def test_what_was_seen_stopped_is_kept_beside_what_is_seen_now() -> None:
 @SIZES
 def test_an_instance_that_is_terminated_is_gone(ids: list[str], fate: str, state: str) -> None:
     result = statuses(status("i-9a", "stopped"), *(status(i, fate) for i in ids))
-    assert value(STATES[state]["Assign"]["gone"], result=result) == ids
+    assert value(STATES[state]["Assign"]["gone"], {"gone": []}, result=result) == ids
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The expressions of Resume and Complete are right, and no wait is long."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,18 +24,20 @@ from tests.template.evaluation import (
 
 
 @pytest.mark.parametrize(
-    ("members", "leads_to"),
+    ("members", "gone", "leads_to"),
     [
-        ([member("i-0a")], "StartMembers"),
-        ([member("i-0a", "none"), member("i-0b")], "StartMembers"),
-        ([member("i-0a", "stop", "stopped")], "ReleaseInstances"),
-        ([member("i-0a", "reboot"), member("i-0b", "none")], "ReleaseInstances"),
+        ([member("i-0a")], [], "StartMembers"),
+        ([member("i-0a", "none"), member("i-0b")], [], "StartMembers"),
+        ([member("i-0a", "stop", "stopped")], [], "ReleaseInstances"),
+        ([member("i-0a", "reboot"), member("i-0b", "none")], [], "ReleaseInstances"),
+        ([member("i-0a"), member("i-0b")], ["i-0a"], "StartMembers"),
+        ([member("i-0a"), member("i-0b", "none")], ["i-0a"], "ReleaseInstances"),
     ],
 )
-def test_what_was_running_and_had_to_stop_is_started(
-    members: list[dict[str, Any]], leads_to: str
+def test_what_was_running_and_had_to_stop_is_started_unless_it_is_gone(
+    members: list[dict[str, Any]], gone: list[str], leads_to: str
 ) -> None:
-    assert chosen("AnyToStart?", {"members": members}) == leads_to
+    assert chosen("AnyToStart?", {"members": members, "gone": gone}) == leads_to
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,25 @@ def test_only_running_counts_as_running(ids: list[str]) -> None:
     assert value(assign["down"], result=result) == []
 
 
+@SIZES
+def test_what_is_gone_stays_gone_and_is_counted_once(ids: list[str]) -> None:
+    assign = STATES["DescribeStarting"]["Assign"]["gone"]
+    unseen = statuses(status("i-9a", "running"))
+    assert value(assign, {"gone": ids}, result=unseen) == ids
+    seen = statuses(*(status(i, "terminated") for i in [*ids, "i-9a"]))
+    assert sorted(value(assign, {"gone": ids}, result=seen)) == [*ids, "i-9a"]
+    assert value(assign, {"gone": ["i-9a"]}, result=statuses()) == ["i-9a"]
+
+
+@SIZES
+def test_what_is_gone_is_not_asked_about_again(ids: list[str]) -> None:
+    members = [member("i-9a"), *(member(i) for i in ids), member("i-9b", "none")]
+    asked = STATES["DescribeStarting"]["Arguments"]["InstanceIds"]
+    assert value(asked, {"members": members, "gone": []}) == ["i-9a", *ids]
+    assert value(asked, {"members": members, "gone": ["i-9a"]}) == ids
+    assert value(asked, {"members": members, "gone": ids}) == ["i-9a"]
+
+
 @pytest.mark.parametrize("state", ["stopped", "stopping"])
 @SIZES
 def test_an_instance_that_fell_back_is_down(ids: list[str], state: str) -> None:
@@ -110,13 +132,74 @@ def test_a_backup_is_resumed_when_every_member_that_exists_runs(
         "running_at": dict.fromkeys(running, ago()),
         "gone": gone,
         "down": down,
-        "alerted": False,
+        "alerted": [],
+        "alerted_at": "",
         "round_from": ago(seconds=seconds),
     }
     assert chosen("AllRunning?", variables) == leads_to
-    # People are told once; after that it is only tried again.
-    again = chosen("AllRunning?", variables | {"alerted": True})
-    assert again == ("StartDeadline?" if leads_to == "AlertStranded" else leads_to)
+
+
+ALERTED = {"members": [member("i-0a"), member("i-0b")], "gone": [], "round_from": ago(seconds=31)}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "leads_to"),
+    [(0, "StartDeadline?"), (59, "StartDeadline?"), (61, "AlertStranded"), (600, "AlertStranded")],
+)
+def test_people_are_told_again_every_hour(minutes: int, leads_to: str) -> None:
+    variables = ALERTED | {
+        "running_at": {"i-0a": ago()},
+        "down": ["i-0b"],
+        "alerted": ["i-0b"],
+        "alerted_at": ago(minutes=minutes),
+    }
+    assert chosen("AllRunning?", variables) == leads_to
+
+
+@pytest.mark.parametrize(
+    ("alerted", "gone", "told"),
+    [
+        ([], [], None),
+        (["i-0b"], [], ["i-0b"]),
+        (["i-0a", "i-0b"], [], ["i-0a", "i-0b"]),
+        (["i-0a", "i-0b"], ["i-0b"], ["i-0a"]),
+        (["i-0b"], ["i-0b"], None),  # it was terminated while it was down: it is not back
+    ],
+)
+def test_people_are_told_when_what_they_were_told_of_runs_again(
+    alerted: list[str], gone: list[str], told: list[str] | None
+) -> None:
+    variables = ALERTED | {
+        "running_at": {i: ago() for i in ("i-0a", "i-0b") if i not in gone},
+        "gone": gone,
+        "down": [],
+        "alerted": alerted,
+        "alerted_at": ago(hours=2) if alerted else "",
+    }
+    assert chosen("AllRunning?", variables) == ("AlertRecovered" if told else "ReleaseInstances")
+    if told:
+        payload = render(
+            STATES["AlertRecovered"]["Arguments"]["Payload"], variables, {"context": CONTEXT}
+        )
+        assert payload["instance_ids"] == told
+        assert payload["recovered"] is True
+        assert payload["backup"] == CONTEXT["Execution"]["Input"]
+
+
+@SIZES
+def test_everyone_who_was_down_at_an_alert_is_remembered_once(ids: list[str]) -> None:
+    assign = STATES["AlertStranded"]["Assign"]
+    assert value(assign["alerted"], {"alerted": [], "down": ids}) == ids
+    assert value(assign["alerted"], {"alerted": ids, "down": ids}) == ids
+    both = value(assign["alerted"], {"alerted": ids, "down": ["i-9a"]})
+    assert both == [*ids, "i-9a"]
+    told_at = datetime.fromisoformat(value(assign["alerted_at"]))
+    assert abs(datetime.now(UTC) - told_at) < timedelta(minutes=1)
+
+
+def test_an_alert_that_could_not_be_sent_is_tried_again() -> None:
+    # Only an alert that was sent is remembered.
+    assert all("Assign" not in rule for rule in STATES["AlertStranded"]["Catch"])
 
 
 def test_an_instance_is_given_up_after_twelve_hours_and_named() -> None:
@@ -171,6 +254,7 @@ def test_the_alert_names_every_instance_that_is_down(ids: list[str]) -> None:
     )
     assert payload["instance_ids"] == ids
     assert payload["backup"] == CONTEXT["Execution"]["Input"]
+    assert "recovered" not in payload
 
 
 @given(st.integers(0, 100_000), st.integers(0, 10_000), st.integers(1, 200))

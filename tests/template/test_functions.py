@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -11,6 +12,7 @@ from aws_lambda_powertools.shared import constants
 
 from stillpoint.aws import settings
 from stillpoint.aws.executions import execution_arn
+from stillpoint.aws.recover_instances import PATIENCE
 from stillpoint.messages import EventName
 from tests.template import iam
 from tests.template.asl import all_states
@@ -23,7 +25,11 @@ FUNCTIONS = {
     "prepare_backup": "PrepareBackupFunction",
     "complete_backup": "CompleteBackupFunction",
     "alert_stranded": "AlertStrandedFunction",
+    "recover_instances": "RecoverInstancesFunction",
+    "guard_deletion": "GuardDeletionFunction",
 }
+# Those that need to know nothing of their stack.
+WITHOUT_SETTINGS = {"guard_deletion"}
 
 each_function = pytest.mark.parametrize(("folder", "name"), FUNCTIONS.items())
 
@@ -81,9 +87,12 @@ def test_a_functions_environment_is_what_its_settings_read(
     everywhere = template["Globals"]["Function"]["Environment"]["Variables"].keys()
     variables = environment_of(any_stack, name)
     recorder = Recorder(variables)
+    read = settings_of(folder)
+    assert len(read) == (0 if folder in WITHOUT_SETTINGS else 1)
     with mock.patch("stillpoint.aws.settings.os.environ", recorder):
-        getattr(settings, settings_of(folder)).from_env()
-    assert recorder.asked
+        for name_of_class in read:
+            getattr(settings, name_of_class).from_env()
+    assert bool(recorder.asked) == bool(read)
     assert recorder.asked | everywhere == variables.keys()
 
 
@@ -173,21 +182,32 @@ def placeholders(value: object) -> Iterator[str]:
             yield from placeholders(each)
 
 
-def test_the_planner_reads_executions_of_the_state_machine_that_it_starts(
+def resources_of(stack: Stack, role: str, action: str) -> tuple[str, ...]:
+    """What a role may do something on; it says so once."""
+    (found,) = (each for each in iam.statements(stack, role) if action in each.actions)
+    return found.resources
+
+
+def test_the_planner_starts_executions_of_the_backup_state_machine_alone(
     any_stack: Stack,
 ) -> None:
-    reading, starting = (
-        next(
-            each
-            for each in iam.statements(any_stack, "PlanBackupsRole")
-            if f"states:{action}" in each.actions
-        )
-        for action in ("DescribeExecution", "StartExecution")
-    )
-    assert starting.resources == ("<BackupStateMachine>",)
+    machines = resources_of(any_stack, "PlanBackupsRole", "states:StartExecution")
+    assert machines == ("<BackupStateMachine>",)
+
+
+@pytest.mark.parametrize("role", ["PlanBackupsRole", "RecoverInstancesRole"])
+def test_a_function_reads_executions_of_the_backup_state_machine_alone(
+    role: str, any_stack: Stack
+) -> None:
     arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
     machine = f"{arn}:stateMachine:<BackupStateMachine.Name>"
-    assert reading.resources == (execution_arn(machine, "*"),)
+    readable = resources_of(any_stack, role, "states:DescribeExecution")
+    assert readable == (execution_arn(machine, "*"),)
+
+
+def test_the_recovery_has_time_left_when_its_patience_is_over(any_stack: Stack) -> None:
+    timeout = timedelta(seconds=any_stack.properties("RecoverInstancesFunction")["Timeout"])
+    assert timeout >= PATIENCE + timedelta(minutes=1)
 
 
 def emitted(stack: Stack, function: str, metric: str) -> dict[str, Any]:
@@ -200,13 +220,14 @@ def emitted(stack: Stack, function: str, metric: str) -> dict[str, Any]:
     return line
 
 
+@pytest.mark.parametrize("folder", ["alert_stranded", "recover_instances"])
 def test_the_alarm_on_stranded_instances_watches_the_metric_that_the_function_emits(
-    any_stack: Stack,
+    folder: str, any_stack: Stack
 ) -> None:
     alarm = any_stack.properties("InstanceStrandedAlarm")
-    line = emitted(any_stack, "AlertStrandedFunction", alarm["MetricName"])
+    line = emitted(any_stack, FUNCTIONS[folder], alarm["MetricName"])
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == alarm["Namespace"] == "Stillpoint"
     (dimensions,) = directive["Dimensions"]
     assert alarm["Dimensions"] == [{"Name": name, "Value": line[name]} for name in dimensions]
-    assert alarm["MetricName"] in {EventName[name] for name in metrics_of("alert_stranded")}
+    assert alarm["MetricName"] in {EventName[name] for name in metrics_of(folder)}

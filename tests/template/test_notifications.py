@@ -1,4 +1,4 @@
-"""Whatever goes wrong is heard of: alarms, rules, the topic with its key, and dead letters."""
+"""Whatever goes wrong is heard of: the alarms, and the topic with its key."""
 
 from typing import Any
 
@@ -7,27 +7,25 @@ import pytest
 from tests.template.cloudformation import Stack
 
 TOPIC = "<NotificationTopic>"
-QUEUE = "<DeadLetterQueue.Arn>"
-PUBLISHERS = {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
+PUBLISHERS = {"cloudwatch.amazonaws.com"}
 
-# What each alarm watches.
-ALARMS = {
-    "BackupFailedAlarm": {
-        ("AWS/States", "ExecutionsFailed"),
-        ("AWS/States", "ExecutionsTimedOut"),
-        ("AWS/States", "ExecutionsAborted"),
-    },
-    "InstanceStrandedAlarm": {("Stillpoint", "InstanceStranded")},
-    "PlannerFailingAlarm": {("AWS/Lambda", "Errors")},
-    "PlannerSilentAlarm": {("AWS/Lambda", "Invocations")},
-    "DeadLettersAlarm": {("AWS/SQS", "ApproximateNumberOfMessagesVisible")},
-}
-# What the metrics of AWS's services are about.
-DIMENSIONS = {
-    "AWS/States": {"Name": "StateMachineArn", "Value": "<BackupStateMachine>"},
-    "AWS/Lambda": {"Name": "FunctionName", "Value": "<PlanBackupsFunction>"},
-    "AWS/SQS": {"Name": "QueueName", "Value": "<DeadLetterQueue.QueueName>"},
-    "Stillpoint": {"Name": "service", "Value": "${AWS::StackName}"},
+# What each alarm watches: metrics of a namespace, and which of their dimensions.
+MACHINE = {"Name": "StateMachineArn", "Value": "<BackupStateMachine>"}
+STACK = {"Name": "service", "Value": "${AWS::StackName}"}
+PLANNER = {"Name": "FunctionName", "Value": "<PlanBackupsFunction>"}
+RECOVERY = {"Name": "FunctionName", "Value": "<RecoverInstancesFunction>"}
+QUEUE = {"Name": "QueueName", "Value": "<DeadLetterQueue.QueueName>"}
+RECOVERY_QUEUE = {"Name": "QueueName", "Value": "<RecoveryDeadLetterQueue.QueueName>"}
+LETTERS = {"ApproximateNumberOfMessagesVisible"}
+ENDS = {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
+ALARMS: dict[str, tuple[str, set[str], dict[str, str]]] = {
+    "BackupFailedAlarm": ("AWS/States", ENDS, MACHINE),
+    "InstanceStrandedAlarm": ("Stillpoint", {"InstanceStranded"}, STACK),
+    "PlannerFailingAlarm": ("AWS/Lambda", {"Errors"}, PLANNER),
+    "PlannerSilentAlarm": ("AWS/Lambda", {"Invocations"}, PLANNER),
+    "DeadLettersAlarm": ("AWS/SQS", LETTERS, QUEUE),
+    "RecoveryFailingAlarm": ("AWS/Lambda", {"Errors"}, RECOVERY),
+    "RecoveryDeadLettersAlarm": ("AWS/SQS", LETTERS, RECOVERY_QUEUE),
 }
 
 
@@ -44,13 +42,15 @@ def test_there_is_an_alarm_for_everything_that_can_go_wrong(any_stack: Stack) ->
 @pytest.mark.parametrize("name", ALARMS)
 def test_the_alarm_watches_its_metrics_and_tells_the_topic(name: str, any_stack: Stack) -> None:
     alarm = dict(any_stack.properties(name))
+    namespace, names, dimension = ALARMS[name]
     metrics = watched(alarm)
-    assert {(each["Namespace"], each["MetricName"]) for each in metrics} == ALARMS[name]
+    assert {each["MetricName"] for each in metrics} == names
+    for each in metrics:
+        assert each["Namespace"] == namespace
+        assert each["Dimensions"] == [dimension]
     assert alarm["AlarmActions"] == [TOPIC]
     assert alarm.get("ActionsEnabled", True) is True
     assert alarm["AlarmDescription"].endswith((".", "?"))
-    for each in metrics:
-        assert each["Dimensions"] == [DIMENSIONS[each["Namespace"]]]
 
 
 def test_the_alarm_on_failed_backups_adds_up_everything_that_it_watches(any_stack: Stack) -> None:
@@ -71,6 +71,16 @@ def test_an_alarm_on_trouble_fires_at_the_first_and_one_on_silence_without_data(
         )
 
 
+@pytest.mark.parametrize("name", ["RecoveryFailingAlarm", "RecoveryDeadLettersAlarm"])
+def test_a_recovery_that_does_not_work_is_heard_of_within_minutes(
+    name: str, any_stack: Stack
+) -> None:
+    alarm = any_stack.properties(name)
+    assert (alarm["EvaluationPeriods"], alarm.get("DatapointsToAlarm", 1)) == (1, 1)
+    assert alarm["Period"] <= 300
+    assert "stillpoint:cycle" in alarm["AlarmDescription"]  # what to look for
+
+
 def test_the_planner_is_not_called_silent_between_two_ticks(
     any_stack: Stack, template: dict[str, Any]
 ) -> None:
@@ -86,12 +96,9 @@ def test_the_topic_is_encrypted_with_a_key_of_ours_that_publishers_may_use(
     assert key["EnableKeyRotation"] is True
     statements = key["KeyPolicy"]["Statement"]
     (statement,) = (each for each in statements if "Service" in each["Principal"])
-    assert set(statement["Principal"]["Service"]) == PUBLISHERS
+    assert {statement["Principal"]["Service"]} == PUBLISHERS
     assert statement["Effect"] == "Allow"
     assert set(statement["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
-    # A source condition would keep EventBridge from an encrypted topic (EventBridge User Guide,
-    # "Amazon SNS permissions").
-    assert "Condition" not in statement
 
 
 def test_the_account_can_always_administer_the_key(any_stack: Stack) -> None:
@@ -101,13 +108,16 @@ def test_the_account_can_always_administer_the_key(any_stack: Stack) -> None:
     assert (own["Effect"], own["Action"]) == ("Allow", "kms:*")
 
 
-def test_alarms_and_rules_may_publish_to_the_topic_and_nobody_else(any_stack: Stack) -> None:
+def test_alarms_of_this_account_may_publish_to_the_topic_and_nobody_else(
+    any_stack: Stack,
+) -> None:
     policy = any_stack.properties("NotificationTopicPolicy")
     assert policy["Topics"] == [TOPIC]
     statements = policy["PolicyDocument"]["Statement"]
     assert {each["Principal"]["Service"] for each in statements} == PUBLISHERS
     for each in statements:
         assert (each["Effect"], each["Action"], each["Resource"]) == ("Allow", "sns:Publish", TOPIC)
+        assert each["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}
 
 
 def test_an_address_is_subscribed_if_there_is_one(any_stack: Stack) -> None:
@@ -115,69 +125,4 @@ def test_an_address_is_subscribed_if_there_is_one(any_stack: Stack) -> None:
     subscribed = list(any_stack.of_type("AWS::SNS::Subscription").values())
     assert subscribed == (
         [{"TopicArn": TOPIC, "Protocol": "email", "Endpoint": address}] if address else []
-    )
-
-
-def test_the_schedule_rule_ticks_as_often_as_the_parameter_says(any_stack: Stack) -> None:
-    rule = any_stack.properties("PlanBackupsFunctionTick")
-    minutes = int(any_stack.parameters["TickInterval"])
-    assert rule["ScheduleExpression"] == f"rate({minutes} minute{'s' if minutes > 1 else ''})"
-    assert rule.get("State", "ENABLED") == "ENABLED"
-    (target,) = rule["Targets"]
-    assert target["Arn"] == "<PlanBackupsFunction.Arn>"
-
-
-def test_eventbridge_may_invoke_the_planner_by_that_rule_alone(any_stack: Stack) -> None:
-    (permission,) = any_stack.of_type("AWS::Lambda::Permission").values()
-    assert permission["FunctionName"] == "<PlanBackupsFunction>"
-    assert permission["Principal"] == "events.amazonaws.com"
-    assert permission["SourceArn"] == "<PlanBackupsFunctionTick.Arn>"
-
-
-def test_what_a_rule_or_the_planner_gives_up_becomes_a_dead_letter(any_stack: Stack) -> None:
-    rules = any_stack.of_type("AWS::Events::Rule")
-    assert len(rules) == 2
-    for rule in rules.values():
-        for target in rule["Targets"]:
-            assert target["DeadLetterConfig"] == {"Arn": QUEUE}
-            assert target["RetryPolicy"]["MaximumRetryAttempts"] >= 1
-    assert any_stack.properties("PlanBackupsFunction")["DeadLetterConfig"] == {"TargetArn": QUEUE}
-
-
-def test_rules_of_this_account_may_leave_dead_letters_and_nobody_else(any_stack: Stack) -> None:
-    policy = any_stack.properties("DeadLetterQueuePolicy")
-    assert policy["Queues"] == ["<DeadLetterQueue>"]
-    (statement,) = policy["PolicyDocument"]["Statement"]
-    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
-    assert (statement["Effect"], statement["Action"]) == ("Allow", "sqs:SendMessage")
-    assert statement["Resource"] == QUEUE
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"}}
-
-
-def test_dead_letters_are_encrypted_and_kept_as_long_as_sqs_can(any_stack: Stack) -> None:
-    queue = any_stack.properties("DeadLetterQueue")
-    assert queue["SqsManagedSseEnabled"] is True
-    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
-
-
-def test_an_execution_that_cannot_report_itself_is_reported(any_stack: Stack) -> None:
-    rule = any_stack.properties("BackupCutOffRule")
-    assert rule["EventPattern"] == {
-        "source": ["aws.states"],
-        "detail-type": ["Step Functions Execution Status Change"],
-        "detail": {
-            "stateMachineArn": ["<BackupStateMachine>"],
-            "status": ["ABORTED", "TIMED_OUT"],
-        },
-    }
-    (target,) = rule["Targets"]
-    assert target["Arn"] == TOPIC
-    transformer = target["InputTransformer"]
-    for name, path in transformer["InputPathsMap"].items():
-        assert f"<{name}>" in transformer["InputTemplate"]
-        assert path.startswith("$.detail.")
-    # To a topic, EventBridge sends a template of text only if each line of it is quoted.
-    assert all(
-        line.startswith('"') and line.endswith('"')
-        for line in transformer["InputTemplate"].splitlines()
     )

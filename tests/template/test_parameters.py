@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillpoint.policy import PolicyDefaults
+from stillpoint.standing import PAUSE
+from stillpoint.tags import Cursor
 from tests.template.cloudformation import ROOT, TEMPLATE, Stack
 
 CONSTRAINTS = {"AllowedPattern", "AllowedValues", "MaxValue"}
@@ -105,6 +108,15 @@ def test_the_product_understands_whatever_the_pattern_takes(
     text = data.draw(st.from_regex(parameters[name]["AllowedPattern"], fullmatch=True))
     settings = {"time": "03:00", "retain": "14", setting: text.removesuffix("\n")}
     PolicyDefaults.parse(zone="UTC", **settings)
+
+
+def test_an_instance_can_remember_as_many_failed_attempts_as_there_may_be(
+    parameters: dict[str, dict[str, Any]],
+) -> None:
+    at = datetime(2026, 11, 22, 3, tzinfo=UTC)
+    for attempts in range(1, parameters["MaxAttempts"]["MaxValue"] + 1):
+        cursor = Cursor(at, "1a2b3c4d", attempts, at + PAUSE)
+        assert Cursor.parse(cursor.render()) == cursor
 
 
 @pytest.mark.parametrize(

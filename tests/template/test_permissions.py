@@ -1,7 +1,6 @@
 """Every role may do what its code does and nothing else, and every rule notices when broken."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ import pytest
 from stillpoint.tags import Tag
 from tests.template import iam
 from tests.template.asl import all_states
+from tests.template.broken_statements import BREAKS, Rule, a_statement
 from tests.template.cloudformation import DEFINITION, TEMPLATE, Stack
 from tests.template.iam import INSTANCES, MADE, Statement
 from tests.template.sdk_calls import actions_of
-
-type Rule = Callable[[list[Statement]], list[str]]
 
 # Each function by its folder, with its role.
 ROLES = {
@@ -22,13 +20,18 @@ ROLES = {
     "prepare_backup": "PrepareBackupRole",
     "complete_backup": "CompleteBackupRole",
     "alert_stranded": "AlertStrandedRole",
+    "recover_instances": "RecoverInstancesRole",
+    "guard_deletion": "GuardDeletionRole",
 }
 MACHINE = "BackupStateMachineRole"
+PLANNER, COMPLETION, RECOVERY = "PlanBackupsRole", "CompleteBackupRole", "RecoverInstancesRole"
 
 # What Lambda does with a function's role before and after our code (Lambda Developer Guide,
 # "Defining Lambda function permissions with an execution role").
 WRITE_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 LEAVE_DEAD_LETTERS = {"sqs:SendMessage"}
+# The functions that are invoked asynchronously and again and again, each with its queue.
+QUEUES = {PLANNER: "<DeadLetterQueue.Arn>", RECOVERY: "<RecoveryDeadLetterQueue.Arn>"}
 # To publish to a topic with a key of one's own takes the use of the key (SNS Developer Guide,
 # "Managing Amazon SNS encryption keys and costs").
 USE_TOPIC_KEY = {"kms:Decrypt", "kms:GenerateDataKey*"}
@@ -47,87 +50,48 @@ RULES: list[Rule] = [
     iam.unscoped_resources,
     iam.fixed_partitions,
     iam.destructive_actions,
+    iam.removal_of_what_is_not_ours,
     iam.reach_beyond_scheduled_instances,
     iam.foreign_tags,
 ]
+
+# The roles that may do what changes more than a tag.
+START = {MACHINE, RECOVERY}
+REMOVE = {COMPLETION, RECOVERY}
+HOLDERS = {
+    "ec2:StopInstances": {MACHINE},
+    "ec2:CreateImage": {MACHINE},
+    "ec2:StartInstances": START,
+    "ec2:DeregisterImage": REMOVE,
+    "ec2:DeleteSnapshot": REMOVE,
+    "states:StartExecution": {PLANNER},
+    "lambda:InvokeFunction": {MACHINE},
+    "events:DisableRule": {"GuardDeletionRole"},
+    "events:EnableRule": {"GuardDeletionRole"},
+    "sqs:SendMessage": set(QUEUES),
+}
 
 
 def name_of(rule: Rule) -> str:
     return rule.__name__
 
 
-def around(actions: set[str]) -> set[str]:
-    """What publishing takes besides the permission to publish."""
-    return USE_TOPIC_KEY if "sns:Publish" in actions else set()
+def around(actions: set[str], stack: Stack) -> set[str]:
+    """What publishing and starting take besides the permission to publish and to start."""
+    publishing = USE_TOPIC_KEY if "sns:Publish" in actions else set()
+    starting = has_keys(stack) and "ec2:StartInstances" in actions
+    return publishing | (ATTACH_ENCRYPTED_VOLUMES if starting else set())
+
+
+def has_keys(stack: Stack) -> bool:
+    """Whether the stack was given keys of encrypted volumes."""
+    return bool(stack.parameters["KmsKeyArns"] != [""])
 
 
 @pytest.mark.parametrize("role", [*ROLES.values(), MACHINE])
 @pytest.mark.parametrize("rule", RULES, ids=name_of)
 def test_the_role_keeps_the_rule(rule: Rule, role: str, any_stack: Stack) -> None:
     assert rule(iam.statements(any_stack, role)) == []
-
-
-def a_statement(
-    actions: str | list[str], resources: str | list[str], condition: dict[str, Any] | None = None
-) -> Statement:
-    row = {"Effect": "Allow", "Action": actions, "Resource": resources}
-    return Statement.parse(row | ({"Condition": condition} if condition else {}))
-
-
-def if_tagged(key: Tag, missing: str = "false") -> dict[str, Any]:
-    return {"Null": {f"aws:ResourceTag/{key}": missing}}
-
-
-ON_OURS = {"StringEquals": {f"aws:ResourceTag/{Tag.STACK}": "${AWS::StackName}"}}
-OUR_KEYS = {"ForAllValues:StringEquals": {"aws:TagKeys": [Tag.CYCLE, Tag.LAST]}}
-PRESENT = {"aws:TagKeys": "false"}
-SCHEDULED = {f"aws:ResourceTag/{Tag.SCHEDULE}": "false"}
-
-BREAKS: list[tuple[Rule, Statement]] = [
-    (iam.wildcard_actions, a_statement("ec2:*", INSTANCES)),
-    (iam.wildcard_actions, a_statement(["ec2:StopInstances", "ec2:Describe*"], INSTANCES)),
-    (iam.wildcard_actions, a_statement("*", INSTANCES)),
-    (iam.unscoped_resources, a_statement("ec2:StopInstances", "*")),
-    (iam.unscoped_resources, a_statement(["ec2:DescribeInstances", "ec2:CreateTags"], "*")),
-    (iam.unscoped_resources, a_statement("sns:Publish", ["<NotificationTopic>", "*"])),
-    (iam.fixed_partitions, a_statement("sns:Publish", "arn:aws:sns:eu-west-1:111122223333:t")),
-    (iam.fixed_partitions, a_statement("sns:Publish", "arn:*:sns:*:*:*")),
-    (iam.destructive_actions, a_statement("ec2:TerminateInstances", INSTANCES)),
-    (iam.destructive_actions, a_statement(["ec2:DescribeImages", "ec2:DeregisterImage"], "*")),
-    (iam.destructive_actions, a_statement("iam:CreateUser", "*")),
-    (iam.reach_beyond_scheduled_instances, a_statement("ec2:StopInstances", INSTANCES)),
-    (
-        iam.reach_beyond_scheduled_instances,
-        a_statement("ec2:StopInstances", INSTANCES, if_tagged(Tag.CYCLE)),
-    ),
-    (
-        iam.reach_beyond_scheduled_instances,
-        a_statement("ec2:StartInstances", INSTANCES, if_tagged(Tag.HOLD)),
-    ),
-    (
-        iam.reach_beyond_scheduled_instances,
-        a_statement("ec2:CreateImage", INSTANCES, if_tagged(Tag.SCHEDULE, missing="true")),
-    ),
-    (iam.reach_beyond_scheduled_instances, a_statement("ec2:CreateImage", sorted(MADE))),
-    (iam.foreign_tags, a_statement("ec2:CreateTags", INSTANCES, {"Null": SCHEDULED})),
-    (iam.foreign_tags, a_statement("ec2:CreateTags", INSTANCES, {"Null": PRESENT, **OUR_KEYS})),
-    (iam.foreign_tags, a_statement("ec2:CreateTags", INSTANCES, {"Null": SCHEDULED, **OUR_KEYS})),
-    (
-        iam.foreign_tags,
-        a_statement(
-            "ec2:CreateTags",
-            INSTANCES,
-            {
-                "Null": SCHEDULED | PRESENT,
-                "ForAllValues:StringEquals": {"aws:TagKeys": [Tag.LAST, Tag.SCHEDULE]},
-            },
-        ),
-    ),
-    (iam.foreign_tags, a_statement("ec2:DeleteTags", INSTANCES, OUR_KEYS)),
-    (iam.foreign_tags, a_statement("ec2:DeleteTags", INSTANCES)),
-    (iam.foreign_tags, a_statement("ec2:CreateTags", sorted(MADE))),
-    (iam.foreign_tags, a_statement("ec2:DeleteTags", sorted(MADE), ON_OURS)),
-]
 
 
 @pytest.mark.parametrize(
@@ -158,11 +122,47 @@ def test_each_function_and_the_state_machine_has_a_role_of_its_own(any_stack: St
     assert any_stack.of_type("AWS::IAM::Role").keys() == {*ROLES.values(), MACHINE}
 
 
+@pytest.mark.parametrize(("action", "expected"), HOLDERS.items())
+def test_only_the_roles_that_need_it_may(action: str, expected: set[str], any_stack: Stack) -> None:
+    assert iam.holders(any_stack, action) == expected
+
+
+def test_the_recovery_starts_only_what_is_in_a_cycle(any_stack: Stack) -> None:
+    (starting,) = (
+        each for each in iam.statements(any_stack, RECOVERY) if "ec2:StartInstances" in each.actions
+    )
+    assert starting.actions == ("ec2:StartInstances",)
+    assert starting.resources == (INSTANCES,)
+    assert starting.condition == iam.ON_IN_CYCLE
+
+
+@pytest.mark.parametrize("role", sorted(REMOVE))
+def test_what_is_removed_carries_the_ownership_tag_of_this_stack(
+    role: str, any_stack: Stack
+) -> None:
+    (removing,) = (
+        each for each in iam.statements(any_stack, role) if iam.REMOVALS & set(each.actions)
+    )
+    assert set(removing.actions) == iam.REMOVALS
+    assert set(removing.resources) == MADE
+    assert removing.condition == iam.ON_OURS
+
+
 def test_no_role_has_a_managed_policy_or_a_name(any_stack: Stack) -> None:
     for role in any_stack.of_type("AWS::IAM::Role").values():
         assert not role.keys() & {"ManagedPolicyArns", "PermissionsBoundary", "RoleName"}
     assert not any_stack.of_type("AWS::IAM::ManagedPolicy")
-    assert not any_stack.of_type("AWS::IAM::Policy")
+    assert not any_stack.of_type("AWS::IAM::RolePolicy")
+
+
+def test_the_only_policy_beside_the_roles_is_that_of_the_keys_of_volumes(
+    any_stack: Stack,
+) -> None:
+    policies = any_stack.of_type("AWS::IAM::Policy")
+    assert policies.keys() == ({"VolumeKeysPolicy"} if has_keys(any_stack) else set())
+    for policy in policies.values():
+        assert policy.keys() == {"PolicyName", "PolicyDocument", "Roles"}
+        assert sorted(policy["Roles"]) == sorted(f"<{role}>" for role in START)
 
 
 @pytest.mark.parametrize("role", ROLES.values())
@@ -191,14 +191,33 @@ def test_a_function_may_do_exactly_what_its_code_does(
 ) -> None:
     called = actions_of(function)
     assert called
-    by_lambda = WRITE_LOGS | (LEAVE_DEAD_LETTERS if function == "plan_backups" else set())
-    assert iam.granted(iam.statements(any_stack, role)) == called | around(called) | by_lambda
+    by_lambda = WRITE_LOGS | (LEAVE_DEAD_LETTERS if role in QUEUES else set())
+    expected = called | around(called, any_stack) | by_lambda
+    assert iam.granted(iam.statements(any_stack, role)) == expected
+
+
+@pytest.mark.parametrize(("role", "queue"), QUEUES.items())
+def test_a_function_leaves_its_dead_letters_in_its_own_queue(
+    role: str, queue: str, any_stack: Stack
+) -> None:
+    (leaving,) = (
+        each for each in iam.statements(any_stack, role) if "sqs:SendMessage" in each.actions
+    )
+    assert leaving.resources == (queue,)
+    (function,) = (
+        each
+        for each in any_stack.of_type("AWS::Lambda::Function").values()
+        if each["Role"] == f"<{role}.Arn>"
+    )
+    assert function["DeadLetterConfig"] == {"TargetArn": queue}
 
 
 def test_the_calls_of_a_function_are_found_through_the_modules_that_it_uses() -> None:
     assert "ec2:DescribeInstances" in actions_of("alert_stranded")
     assert "states:StartExecution" in actions_of("plan_backups")
     assert "ec2:DescribeVolumes" in actions_of("prepare_backup")  # through a paginator
+    assert "events:DisableRule" in actions_of("guard_deletion")  # through a variable
+    assert "ec2:DeleteSnapshot" in actions_of("recover_instances")  # through a module of modules
     assert "ec2:CreateTags" not in actions_of("alert_stranded")  # of a module that it uses, too
 
 
@@ -206,10 +225,16 @@ def test_the_calls_of_a_function_are_found_through_the_modules_that_it_uses() ->
 KEYS = [
     ("PlanBackupsRole", {Tag.LAST, Tag.PROBLEM}, {Tag.PROBLEM}),
     ("PrepareBackupRole", {Tag.CYCLE, Tag.LAST, Tag.PROBLEM}, set()),
-    ("CompleteBackupRole", {Tag.RECOVERY_POINT}, {Tag.CYCLE, Tag.PROBLEM}),
+    ("CompleteBackupRole", {Tag.LAST, Tag.RECOVERY_POINT}, {Tag.CYCLE, Tag.PROBLEM}),
     ("AlertStrandedRole", set(), set()),
+    ("RecoverInstancesRole", {Tag.CYCLE, Tag.LAST}, {Tag.CYCLE}),
+    ("GuardDeletionRole", set(), set()),
     (MACHINE, set(), {Tag.CYCLE}),
 ]
+
+
+def test_the_tags_of_every_role_are_known() -> None:
+    assert [role for role, *_ in KEYS] == [*ROLES.values(), MACHINE]
 
 
 @pytest.mark.parametrize(("role", "written", "taken_off"), KEYS)
@@ -241,9 +266,7 @@ def test_the_state_machine_may_do_exactly_what_its_definition_does(
 ) -> None:
     called = integrations(definition)
     assert {"ec2:StopInstances", "sns:Publish", "lambda:InvokeFunction"} <= called
-    expected = called | around(called)
-    if any_stack.parameters["KmsKeyArns"] != [""]:
-        expected |= ATTACH_ENCRYPTED_VOLUMES
+    expected = called | around(called, any_stack)
     assert iam.granted(iam.statements(any_stack, MACHINE)) == expected
 
 
@@ -258,15 +281,15 @@ def test_the_state_machine_invokes_its_own_functions_alone(any_stack: Stack) -> 
     assert set(invoking.resources) == named
 
 
-def test_the_keys_of_volumes_are_used_through_ec2_alone(full_stack: Stack) -> None:
-    found = [
-        each
-        for each in iam.statements(full_stack, MACHINE)
-        if set(each.resources) & set(full_stack.parameters["KmsKeyArns"])
-    ]
-    assert iam.granted(found) == ATTACH_ENCRYPTED_VOLUMES
+@pytest.mark.parametrize("role", [*ROLES.values(), MACHINE])
+def test_the_keys_of_volumes_are_used_by_what_starts_instances_and_through_ec2_alone(
+    role: str, full_stack: Stack
+) -> None:
+    keys = set(full_stack.parameters["KmsKeyArns"])
+    found = [each for each in iam.statements(full_stack, role) if keys & set(each.resources)]
+    assert iam.granted(found) == (ATTACH_ENCRYPTED_VOLUMES if role in START else set())
     for each in found:
-        assert set(each.resources) == set(full_stack.parameters["KmsKeyArns"])
+        assert set(each.resources) == keys
         assert each.condition["StringLike"] == {"kms:ViaService": "ec2.*.${AWS::URLSuffix}"}
         if "kms:CreateGrant" in each.actions:
             assert each.condition["Bool"] == {"kms:GrantIsForAWSResource": "true"}

@@ -16,6 +16,7 @@ def test_a_due_instance_is_started_once_with_all_that_its_execution_needs() -> N
         "occurrence": "2026-11-22T03:00:00Z",
         "schedule": "daily 03:00 UTC",
         "trigger": "schedule",
+        "attempt": 1,
         "members": [
             {
                 "instance_id": "i-0a",

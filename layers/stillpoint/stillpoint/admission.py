@@ -12,12 +12,13 @@ from stillpoint.policy import BackupPolicy, Method
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A group with an occurrence that could start now."""
+    """A group with an occurrence that could start now, the first time or once more."""
 
     group: Group
     occurrence: datetime
     schedule: str
     trigger: Trigger
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

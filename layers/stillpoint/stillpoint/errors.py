@@ -50,3 +50,7 @@ class AwsRefused(StillpointError):
 
 class PlannerIncomplete(StillpointError):
     """The planner did what it could, and some of its work failed; the message says what."""
+
+
+class RecoveryIncomplete(StillpointError):
+    """The recovery did what it could, and some of its work failed; the message says what."""

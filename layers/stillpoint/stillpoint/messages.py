@@ -34,6 +34,7 @@ class EventName(StrEnum):
     BACKUP_MISSED = "BackupMissed"
     POLICY_INVALID = "PolicyInvalid"
     INSTANCE_STRANDED = "InstanceStranded"
+    INSTANCE_RECOVERED = "InstanceRecovered"
 
 
 SEVERITIES = {
@@ -43,6 +44,7 @@ SEVERITIES = {
     EventName.BACKUP_MISSED: Severity.ERROR,
     EventName.POLICY_INVALID: Severity.WARNING,
     EventName.INSTANCE_STRANDED: Severity.CRITICAL,
+    EventName.INSTANCE_RECOVERED: Severity.WARNING,
 }
 
 _HEADLINES = {
@@ -52,6 +54,7 @@ _HEADLINES = {
     EventName.BACKUP_MISSED: "Not backed up: the backup could not start in time",
     EventName.POLICY_INVALID: "Not backed up: its tags cannot be understood",
     EventName.INSTANCE_STRANDED: "DOWN: stopped for its backup and not starting again",
+    EventName.INSTANCE_RECOVERED: "Running again",
 }
 
 

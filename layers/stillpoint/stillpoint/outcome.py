@@ -64,6 +64,7 @@ class Record:
     execution_arn: str
     group: str | None
     occurrence: datetime
+    attempt: int
     schedule: str
     members: tuple[Member, ...]
     refusals: tuple[Mapping[str, Any], ...]
@@ -93,6 +94,7 @@ class Record:
             execution_arn=event["execution_arn"],
             group=backup["group"],
             occurrence=datetime.fromisoformat(backup["occurrence"]),
+            attempt=int(backup.get("attempt", 1)),
             schedule=backup["schedule"],
             members=tuple(
                 Member(

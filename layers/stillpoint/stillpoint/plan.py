@@ -38,12 +38,13 @@ class Limits:
     """The stack's parameters that bound a plan.
 
     `max_concurrent` is the number of instances that may be in a backup at a time, `catch_up`
-    how late an occurrence may still be started.
+    how late an occurrence may still be started, `max_attempts` how often in all.
     """
 
     defaults: PolicyDefaults
     max_concurrent: int
     catch_up: timedelta
+    max_attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Backup:
     """One group at one occurrence, to be started as one execution.
 
     `schedule` is the expression that gave the occurrence, or `on-demand`. Members are sorted by
-    their order in the group, then by id.
+    their order in the group, then by id. `attempt` is above 1 after a failure.
     """
 
     group_id: str
@@ -72,11 +73,13 @@ class Backup:
     schedule: str
     trigger: Trigger
     members: tuple[Member, ...]
+    attempt: int = 1
 
     @property
     def execution_name(self) -> str:
-        """The name that makes a second start of the same backup harmless."""
-        return f"{self.group_id}-{compact(self.occurrence)}"
+        """The name that makes a second start of the same attempt harmless."""
+        again = f"-{self.attempt}" if self.attempt > 1 else ""
+        return f"{self.group_id}-{compact(self.occurrence)}{again}"
 
     def to_input(self) -> dict[str, object]:
         """Return the execution's input, ready for JSON and the same for the same backup."""
@@ -86,6 +89,7 @@ class Backup:
             "occurrence": iso(self.occurrence),
             "schedule": self.schedule,
             "trigger": self.trigger.value,
+            "attempt": self.attempt,
             "members": [
                 {
                     "instance_id": member.instance_id,

@@ -179,6 +179,7 @@ def _backup(candidate: Candidate) -> Backup:
         schedule=candidate.schedule,
         trigger=candidate.trigger,
         members=tuple(sorted(members, key=lambda member: (member.order, member.instance_id))),
+        attempt=candidate.attempt,
     )
 
 

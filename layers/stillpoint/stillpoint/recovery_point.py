@@ -70,13 +70,14 @@ class Assessment:
     reason: str
 
 
-def image_name(instance_id: str, occurrence: datetime) -> str:
+def image_name(instance_id: str, occurrence: datetime, attempt: int = 1) -> str:
     """Return the AMI's name, which is also the idempotency key of CreateImage.
 
     Only letters, digits and hyphens: the two character sets that AWS documents agree on these
     (EC2 API Reference, CreateImage and the error InvalidAMIName.Malformed).
     """
-    return f"stillpoint-{instance_id}-{compact(occurrence)}"
+    again = f"-{attempt}" if attempt > 1 else ""
+    return f"stillpoint-{instance_id}-{compact(occurrence)}{again}"
 
 
 def creation_tags(

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stillpoint.admission import Candidate
 from stillpoint.grouping import Group, Subject, group_problems
-from stillpoint.plan import Limits, Missed, Status, Trigger
+from stillpoint.plan import ON_DEMAND_SCHEDULE, Limits, Missed, Status, Trigger
 from stillpoint.tags import Cursor, Cycle, Tag, iso
+
+PAUSE = timedelta(minutes=10)
+"""Between a failed backup and the next attempt: what made it fail may have passed by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def stand(group: Group, now: datetime, limits: Limits) -> Standing:
     problems = group_problems(group, limits.max_concurrent)
     if problems:
         return Standing(group, Status.INVALID, "its policy is invalid", problems=problems)
-    base = _enrol(group, now)
+    base = _enrol(group, now, limits)
     busy = next((subject for subject in group.subjects if subject.in_backup), None)
     if busy:
         reason = in_backup_reason(busy)
@@ -52,12 +55,14 @@ def stand(group: Group, now: datetime, limits: Limits) -> Standing:
     return base if base.next_occurrence else _never_again(group)
 
 
-def _enrol(group: Group, now: datetime) -> Standing:
+def _enrol(group: Group, now: datetime, limits: Limits) -> Standing:
     """Return what the schedules and cursors of a group say, whatever else is true of it."""
     fresh = [subject for subject in group.subjects if subject.cursor is None]
     cursors = [subject.cursor for subject in group.subjects if subject.cursor]
     since = now if fresh else max(cursor.occurrence for cursor in cursors)
     newest = _newest(group, since, now)
+    if newest is None and not fresh:
+        newest = _another_attempt(group, cursors, now, limits)
     return Standing(
         group,
         Status.IDLE,
@@ -99,6 +104,29 @@ def _newest(group: Group, since: datetime, now: datetime) -> Candidate | None:
         return None
     newest, expression = max(occurrences)
     return Candidate(group, newest, expression, Trigger.SCHEDULE)
+
+
+def _another_attempt(
+    group: Group, cursors: Iterable[Cursor], now: datetime, limits: Limits
+) -> Candidate | None:
+    """Return the group's newest occurrence if its backup failed and may be tried again now."""
+    newest = max(cursors, key=lambda cursor: (cursor.occurrence, cursor.failed_attempts))
+    occurrence, failed_at = newest.occurrence, newest.failed_at
+    if (
+        failed_at is None
+        or newest.failed_attempts >= limits.max_attempts
+        or now < failed_at + PAUSE
+        or occurrence < now - limits.catch_up
+    ):
+        return None
+    given_by = _newest(group, occurrence - timedelta(seconds=1), occurrence)
+    return Candidate(
+        group,
+        occurrence,
+        given_by.schedule if given_by else ON_DEMAND_SCHEDULE,
+        Trigger.SCHEDULE if given_by else Trigger.ON_DEMAND,
+        newest.failed_attempts + 1,
+    )
 
 
 def _upcoming(group: Group, now: datetime) -> datetime | None:

@@ -12,7 +12,8 @@ VALUE_LIMIT = 256
 
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
-_CYCLE = re.compile(r"execution=(\S+) before=(\S+) since=(\S+)")
+_FAILED = re.compile(r"([0-9a-f]{8}) failed=([1-9]) at=(\S+)")
+_CYCLE = re.compile(r"execution=(\S+) before=(\S+) since=(\S+?)(?: alerted=(\S+))?")
 
 
 class Tag(StrEnum):
@@ -108,24 +109,41 @@ class Cursor:
     """The value of `stillpoint:last`: up to where an instance's schedule has been handled.
 
     `fingerprint` is that of the schedules it was handled for, 8 hexadecimal digits: a cursor
-    of another schedule says nothing about this one.
+    of another schedule says nothing about this one. `failed_attempts` says how often the backup of
+    this occurrence has failed so far, the last time at `failed_at`; it is 0 unless there may be
+    need of another attempt.
     """
 
     occurrence: datetime
     fingerprint: str
+    failed_attempts: int = 0
+    failed_at: datetime | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the cursor in `2026-11-22T03:00:00Z 1a2b3c4d`, or None if it is anything else."""
-        moment, _, fingerprint = text.partition(" ")
+        """Return the cursor in the text, or None if it is anything else.
+
+        It is `2026-11-22T03:00:00Z 1a2b3c4d`, followed by `failed=1 at=2026-11-22T03:25:00Z`
+        after a failure.
+        """
+        moment, _, rest = text.partition(" ")
         occurrence = parse_iso(moment)
-        if occurrence is None or not _FINGERPRINT.fullmatch(fingerprint):
+        if occurrence is None:
             return None
-        return cls(occurrence, fingerprint)
+        if _FINGERPRINT.fullmatch(rest):
+            return cls(occurrence, rest)
+        match = _FAILED.fullmatch(rest)
+        failed_at = parse_iso(match[3]) if match else None
+        if match is None or failed_at is None:
+            return None
+        return cls(occurrence, match[1], int(match[2]), failed_at)
 
     def render(self) -> str:
         """Return the tag's value."""
-        return f"{iso(self.occurrence)} {self.fingerprint}"
+        value = f"{iso(self.occurrence)} {self.fingerprint}"
+        if self.failed_at is None:
+            return value
+        return f"{value} failed={self.failed_attempts} at={iso(self.failed_at)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +151,13 @@ class Cycle:
     """The value of `stillpoint:cycle`: the execution in charge, and what to put back.
 
     `state_before` is the EC2 name of the state in which the backup found the instance.
+    `alerted_at` is when people were last told that it does not start again.
     """
 
     execution: str
     state_before: str
     since: datetime
+    alerted_at: datetime | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -146,11 +166,13 @@ class Cycle:
         since = parse_iso(match[3]) if match else None
         if match is None or since is None:
             return None
-        return cls(match[1], match[2], since)
+        return cls(match[1], match[2], since, parse_iso(match[4] or ""))
 
     def render(self) -> str:
         """Return the tag's value."""
-        return f"execution={self.execution} before={self.state_before} since={iso(self.since)}"
+        alerted = f" alerted={iso(self.alerted_at)}" if self.alerted_at else ""
+        since = iso(self.since)
+        return f"execution={self.execution} before={self.state_before} since={since}{alerted}"
 
 
 @dataclass(frozen=True, slots=True)

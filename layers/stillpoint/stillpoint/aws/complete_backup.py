@@ -6,12 +6,12 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from stillpoint.aws import ec2, images
+from stillpoint.aws import aftermath, ec2, images
 from stillpoint.aws.images import Image
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.settings import CompleteSettings
 from stillpoint.aws.telemetry import logger, metrics
-from stillpoint.errors import StillpointError
+from stillpoint.errors import AwsRefused, StillpointError
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
 from stillpoint.outcome import Failure, Member, Record, wait_before_next_check
@@ -27,15 +27,16 @@ from stillpoint.tags import Cycle, LastRecoveryPoint, Tag
 
 AMI_DEADLINE = timedelta(hours=24)
 """An AMI takes "sometimes up to 24 hours" (EC2 User Guide, "Create an Amazon EBS-backed AMI")."""
-
-_FAILED_STATES = frozenset({"failed", "error", "invalid", "deregistered"})
+IMAGE_VISIBLE = timedelta(minutes=10)
+"""EC2 may not show at once what it has made (EC2 Developer Guide, "Eventual consistency")."""
 
 
 def complete_backup(record: Record, settings: CompleteSettings, now: datetime) -> dict[str, Any]:
     """Return the `status`; with it `wait_seconds` while pending, `error` and `cause` if it failed.
 
-    The first call writes the evidence on the images and snapshots; later ones read it back. A
-    backup in which anything went wrong is reported at once and does not wait for its images.
+    The first call writes the evidence on the images and snapshots; later ones read it back, and
+    write it on an image that EC2 did not show before. A backup in which anything went wrong is
+    reported at once and does not wait for its images.
     """
     if record.refusals:
         return _refused(record, settings, now)
@@ -55,10 +56,12 @@ class _Point:
     def failures(self, now: datetime) -> list[Failure]:
         """Return why there is, or will be, no recovery point."""
         instance_id, captured_at = self.member.instance_id, self.member.captured_at
+        if self.image is None and captured_at is not None and now - captured_at < IMAGE_VISIBLE:
+            return []
         if self.image is None or self.assessment is None or captured_at is None:
             return [Failure("complete", "ImageMissing", "There is no image.", instance_id)]
         image = self.image
-        if image.state in _FAILED_STATES:
+        if image.state in aftermath.FAILED_STATES:
             reason = image.state_reason or "EC2 gives no reason."
             cause = f"The image {image.image_id} is in state {image.state}. {reason}"
             return [Failure("complete", "ImageFailed", cause, instance_id)]
@@ -69,6 +72,10 @@ class _Point:
             cause = f"The image {image.image_id} is still {image.state} after 24 hours."
             return [Failure("complete", "ImageTimedOut", cause, instance_id)]
         return []
+
+    def is_good(self, now: datetime) -> bool:
+        """Whether it is a recovery point, or becomes one when its image is available."""
+        return self.image is not None and self.assessment is not None and not self.failures(now)
 
     @property
     def is_down(self) -> bool:
@@ -104,9 +111,10 @@ class _Completion:
         self._now = now
         self._instances = ec2.instances_by_id([m.instance_id for m in record.members])
         made = images.images_of(record.execution)
-        snapshots = images.snapshots_of(record.execution) if made else {}
-        self._first = record.checks == 0
-        self._shared = _shared_volumes(list(self._instances)) if made and self._first else {}
+        # Without an image there may still be snapshots, which are then removed.
+        snapshots = images.snapshots_of(record.execution)
+        to_judge = any(self._is_to_be_judged(image) for image in made.values())
+        self._shared = _shared_volumes(list(self._instances)) if to_judge else {}
         self._points = [
             self._point(m, made.get(m.instance_id), tuple(snapshots.get(m.instance_id, ())))
             for m in record.members
@@ -118,10 +126,13 @@ class _Completion:
         failures = self._record.failures or found
         if failures:
             return self._failed(failures)
-        if any(point.image and point.image.state != "available" for point in self._points):
+        if any(not point.image or point.image.state != "available" for point in self._points):
             since = max(self._now - self._record.capture_from, timedelta())
             return {"status": "pending", "wait_seconds": wait_before_next_check(since)}
         return self._succeeded()
+
+    def _is_to_be_judged(self, image: Image) -> bool:
+        return self._record.checks == 0 or Tag.EVIDENCE not in image.tags
 
     def _point(
         self, member: Member, image: Image | None, snapshots: tuple[Snapshot, ...]
@@ -129,7 +140,7 @@ class _Completion:
         instance = self._instances.get(member.instance_id)
         assessment = None
         if image is not None and member.captured_at is not None:
-            if self._first:
+            if self._is_to_be_judged(image):
                 assessment = self._judge(member, instance, image, snapshots)
             else:
                 assessment = recall(image.tags)
@@ -173,25 +184,14 @@ class _Completion:
     def _failed(self, failures: tuple[Failure, ...]) -> dict[str, Any]:
         if any(failure.phase == "prepare" for failure in failures):
             self._release()
+        stayed = self._clear_up()
         metrics.add_metric(EventName.BACKUP_FAILED, MetricUnit.Count, 1)
-        down = [point for point in self._points if point.is_down]
-        if down:
-            labels = ", ".join(point.report().label for point in down)
-            remedy = (
-                f"Start {labels} now, by hand if need be: it was running before the backup. Then"
-                " remove the tag stillpoint:cycle from it."
-            )
-        else:
-            remedy = (
-                "No instance is down because of this backup. The next occurrence tries again; for"
-                " a backup at once, invoke the planner with backup_now. An image without a"
-                " consistency level is no recovery point and can be deregistered."
-            )
+        general = [f.sentence for f in failures if f.instance_id is None]
         self._publish(
             EventName.BACKUP_FAILED,
             tuple(point.report(failures) for point in self._points),
-            remedy,
-            " ".join(f.sentence for f in failures if f.instance_id is None),
+            self._remedy(),
+            " ".join([*general, *stayed]),
         )
         return {
             "status": "failed",
@@ -199,13 +199,45 @@ class _Completion:
             "cause": " ".join(dict.fromkeys(f.sentence for f in failures))[:4000],
         }
 
+    def _clear_up(self) -> list[str]:
+        """Keep what is good, remove the rest, and ask for another attempt if any is missing."""
+        bad = [point for point in self._points if not point.is_good(self._now)]
+        stayed = [
+            words for point in bad for words in aftermath.discard(point.image, point.snapshots)
+        ]
+        for point in self._points:
+            if point not in bad and point.image and point.image.state == "available":
+                self._show_on_instance(point)
+            if bad and point.instance is not None:
+                record = self._record
+                aftermath.mark_failed(point.instance, record.occurrence, record.attempt, self._now)
+        return stayed
+
+    def _remedy(self) -> str:
+        down = [point for point in self._points if point.is_down]
+        if down:
+            labels = ", ".join(point.report().label for point in down)
+            return (
+                f"Start {labels} now, by hand if need be: it was running before the backup."
+                " Stillpoint goes on trying, too."
+            )
+        if all(point.is_good(self._now) for point in self._points):
+            return "No instance is down, and the recovery points are good. Nothing is lost."
+        return (
+            "No instance is down because of this backup. It is tried again if an attempt is left;"
+            " for one at once, invoke the planner with backup_now."
+        )
+
     def _release(self) -> None:
         """Take our cycle tag off instances of which nothing was touched, and nobody else's."""
         for instance in self._instances.values():
             value = instance.tags.get(Tag.CYCLE, "")
             cycle = Cycle.parse(value)
             if cycle is not None and cycle.execution == self._record.execution:
-                ec2.delete_tag(instance.instance_id, Tag.CYCLE, value)
+                try:
+                    ec2.delete_tag(instance.instance_id, Tag.CYCLE, value)
+                except AwsRefused:  # the next backup says that this one is still in charge
+                    logger.exception("The instance could not be released")
 
     def _succeeded(self) -> dict[str, Any]:
         metrics.add_metric(EventName.BACKUP_SUCCEEDED, MetricUnit.Count, 1)
@@ -219,6 +251,7 @@ class _Completion:
             metrics.add_metric(
                 "TimeToAvailable", MetricUnit.Seconds, max(0.0, took.total_seconds())
             )
+        self._remove_superseded()
         reports = tuple(point.report() for point in self._points)
         if self._settings.notify_success:
             self._publish(EventName.BACKUP_SUCCEEDED, reports, "Nothing.")
@@ -237,6 +270,17 @@ class _Completion:
                 for report in reports
             ],
         }
+
+    def _remove_superseded(self) -> None:
+        """Remove what earlier attempts made for this occurrence: it has one recovery point."""
+        if self._record.attempt == 1:
+            return
+        for point in self._points:
+            instance_id = point.member.instance_id
+            for image in images.images_for(instance_id, self._record.occurrence):
+                execution = image.tags.get(Tag.EXECUTION, "")
+                if execution != self._record.execution:
+                    aftermath.discard(image, images.snapshots_of(execution).get(instance_id, ()))
 
     def _show_on_instance(self, point: _Point) -> None:
         """Show the newest recovery point on the instance, and take an old refusal off it."""

@@ -59,6 +59,12 @@ def types_with_instance_store(instance_types: Collection[str]) -> frozenset[str]
         )
 
 
+def start(instance_id: str) -> None:
+    """Start one instance; starting one that runs already changes nothing."""
+    with translated(f"starting {instance_id}"):
+        client("ec2").start_instances(InstanceIds=[instance_id])
+
+
 def create_tags(resource_ids: Iterable[str], tags: Mapping[str, str]) -> None:
     """Write the same tags on any number of resources."""
     rows = [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -105,7 +111,7 @@ def _instance(row: "InstanceTypeDef") -> Instance:
             for mapping in row.get("BlockDeviceMappings", ())
             if mapping.get("Ebs", {}).get("VolumeId")
         ),
-        state_reason=row.get("StateReason", {}).get("Message", ""),
+        state_reason=_state_reason(row),
     )
 
 
@@ -119,3 +125,10 @@ def _borrowed_public_ip(row: "InstanceTypeDef") -> str | None:
         if association.get("IpOwnerId") == "amazon":
             return association.get("PublicIp")
     return None
+
+
+def _state_reason(row: "InstanceTypeDef") -> str:
+    """Return EC2's words for the last change of state, which begin with their code."""
+    reason = row.get("StateReason", {})
+    code, message = reason.get("Code", ""), reason.get("Message", "")
+    return message if code in message else f"{code}: {message}"

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +18,53 @@ class Start(StrEnum):
     STARTED = "started"
     ALREADY_RUNNING = "already-running"
     ALREADY_ENDED = "already-ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """An execution as Step Functions knows it; its answers are eventually consistent.
+
+    `status` is RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED, `input` its JSON text.
+    """
+
+    name: str
+    arn: str
+    status: str
+    error: str
+    cause: str
+    input: str
+    ended_at: datetime | None
+
+    @property
+    def running(self) -> bool:
+        """Whether it is, as far as is known, in charge of its instances."""
+        return self.status not in {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+
+    @property
+    def instance_ids(self) -> list[str]:
+        """The instances of the backup."""
+        return [member["instance_id"] for member in json.loads(self.input)["members"]]
+
+
+def describe(state_machine_arn: str, name: str) -> Execution | None:
+    """Return the execution of this name, or None if Step Functions does not know it."""
+    arn = execution_arn(state_machine_arn, name)
+    with translated(f"reading the execution {name}"):
+        try:
+            row = client("stepfunctions").describe_execution(executionArn=arn)
+        except ClientError as error:
+            if error_code(error) == "ExecutionDoesNotExist":
+                return None
+            raise
+    return Execution(
+        name=name,
+        arn=arn,
+        status=row["status"],
+        error=row.get("error", ""),
+        cause=row.get("cause", ""),
+        input=row["input"],
+        ended_at=row.get("stopDate"),
+    )
 
 
 def start(state_machine_arn: str, name: str, document: Mapping[str, Any]) -> Start:
@@ -37,9 +86,10 @@ def start(state_machine_arn: str, name: str, document: Mapping[str, Any]) -> Sta
                 raise
         else:
             return Start.STARTED
-        arn = execution_arn(state_machine_arn, name)
-        status = client("stepfunctions").describe_execution(executionArn=arn)["status"]
-    return Start.ALREADY_RUNNING if status == "RUNNING" else Start.ALREADY_ENDED
+    execution = describe(state_machine_arn, name)
+    if execution is None or execution.running:
+        return Start.ALREADY_RUNNING
+    return Start.ALREADY_ENDED
 
 
 def execution_arn(state_machine_arn: str, name: str) -> str:

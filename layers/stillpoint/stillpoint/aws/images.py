@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import batched
 from typing import Any
 
@@ -10,7 +11,7 @@ from botocore.exceptions import ClientError
 from stillpoint.aws.client import client, error_code, translated
 from stillpoint.aws.ec2 import tags_of
 from stillpoint.recovery_point import Snapshot
-from stillpoint.tags import Tag
+from stillpoint.tags import Tag, iso
 
 _FILTER_VALUES = 200
 
@@ -36,16 +37,29 @@ class Volume:
 
 def images_of(execution: str) -> dict[str, Image]:
     """Return the images that an execution made, by the id of the instance."""
+    found = _images([_of_execution(execution)])
+    return {image.tags.get(Tag.INSTANCE, ""): image for image in found}
+
+
+def images_for(instance_id: str, occurrence: datetime) -> list[Image]:
+    """Return the images of an instance for an occurrence, of whichever attempt."""
+    return _images(
+        [
+            {"Name": f"tag:{Tag.INSTANCE}", "Values": [instance_id]},
+            {"Name": f"tag:{Tag.OCCURRENCE}", "Values": [iso(occurrence)]},
+        ]
+    )
+
+
+def _images(filters: list[dict[str, Any]]) -> list[Image]:
     with translated("reading the images"):
         pages = client("ec2").get_paginator("describe_images")
         rows = [
             row
-            for page in pages.paginate(
-                Owners=["self"], Filters=[_of_execution(execution)], IncludeDisabled=True
-            )
+            for page in pages.paginate(Owners=["self"], Filters=filters, IncludeDisabled=True)
             for row in page["Images"]
         ]
-    images = (
+    return [
         Image(
             image_id=row["ImageId"],
             state=row["State"],
@@ -53,8 +67,7 @@ def images_of(execution: str) -> dict[str, Image]:
             tags=tags_of(row),
         )
         for row in rows
-    )
-    return {image.tags.get(Tag.INSTANCE, ""): image for image in images}
+    ]
 
 
 def snapshots_of(execution: str) -> dict[str, list[Snapshot]]:
@@ -112,6 +125,30 @@ def is_aws_managed_key(kms_key_arn: str) -> bool:
         }:
             return False
         raise
+
+
+def deregister(image_id: str) -> None:
+    """Deregister an image and delete its snapshots; one that is gone already is as wanted.
+
+    The per-snapshot results are not read: whoever calls this deletes the snapshots that it knows
+    of afterwards, one by one (EC2 API Reference, DeregisterImage and its errors).
+    """
+    with translated(f"deregistering {image_id}"):
+        try:
+            client("ec2").deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)
+        except ClientError as error:
+            if error_code(error) not in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
+                raise
+
+
+def delete_snapshot(snapshot_id: str) -> None:
+    """Delete a snapshot; one that is gone already is as wanted."""
+    with translated(f"deleting {snapshot_id}"):
+        try:
+            client("ec2").delete_snapshot(SnapshotId=snapshot_id)
+        except ClientError as error:
+            if error_code(error) != "InvalidSnapshot.NotFound":
+                raise
 
 
 def _volume(row: dict[str, Any]) -> Volume:

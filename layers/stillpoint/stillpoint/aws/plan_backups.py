@@ -8,7 +8,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from stillpoint.aws import ec2, executions
+from stillpoint.aws import aftermath, ec2, executions
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.settings import PlanSettings
 from stillpoint.aws.telemetry import logger, metrics
@@ -35,6 +35,7 @@ def plan_backups(request: Request, settings: PlanSettings, now: datetime) -> dic
         ),
         max_concurrent=settings.max_concurrent,
         catch_up=settings.catch_up,
+        max_attempts=settings.max_attempts,
     )
     plan = make_plan(instances.values(), now=now, limits=limits, backup_now=request.backup_now)
     if request.dry_run:
@@ -67,7 +68,7 @@ class _Effects:
 
     def carry_out(self) -> tuple[Backup, ...]:
         """Do it all and return the backups that run now because of this plan."""
-        # The cursor of an occurrence that was missed hides it: people are told before it is written.
+        # The cursor of a missed occurrence hides it: people are told before it is written.
         untold = [m for m in self._plan.missed if not self._attempt(partial(self._tell_missed, m))]
         self._write_cursors(except_of={i for missed in untold for i in missed.instance_ids})
         for instance_id, problem in self._plan.problems.items():
@@ -167,10 +168,8 @@ class _Effects:
             return True
         # It ended before it could write the cursor, and has reported that itself.
         for member in backup.members:
-            cursor = Cursor.parse(self._instances[member.instance_id].tags.get(Tag.LAST, ""))
-            if cursor is not None and cursor.occurrence < backup.occurrence:
-                handled = Cursor(backup.occurrence, cursor.fingerprint)
-                ec2.create_tags([member.instance_id], {Tag.LAST: handled.render()})
+            instance = self._instances[member.instance_id]
+            aftermath.mark_failed(instance, backup.occurrence, backup.attempt, self._now)
         return False
 
 

@@ -154,10 +154,12 @@ def _write_ahead(
 
 
 def _cursor_tag(instance: Instance, occurrence: datetime) -> dict[str, str]:
+    """Return the cursor to write: this occurrence is being handled, whatever failed before."""
     cursor = Cursor.parse(instance.tags.get(Tag.LAST, ""))
-    if cursor is None or cursor.occurrence >= occurrence:
+    handled = Cursor(occurrence, cursor.fingerprint) if cursor else None
+    if cursor is None or handled is None or cursor.occurrence > occurrence or cursor == handled:
         return {}
-    return {Tag.LAST: Cursor(occurrence, cursor.fingerprint).render()}
+    return {Tag.LAST: handled.render()}
 
 
 def _refuse(findings: list[Finding], present: Sequence[Instance], occurrence: datetime) -> None:

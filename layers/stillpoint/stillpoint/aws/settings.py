@@ -20,6 +20,7 @@ class PlanSettings:
     default_retain: str
     catch_up: timedelta
     max_concurrent: int
+    max_attempts: int
 
     @classmethod
     def from_env(cls) -> Self:
@@ -33,6 +34,7 @@ class PlanSettings:
             default_retain=_text("DEFAULT_RETAIN"),
             catch_up=timedelta(hours=_number("CATCH_UP_HOURS")),
             max_concurrent=_number("MAX_CONCURRENT_BACKUPS"),
+            max_attempts=_number("MAX_ATTEMPTS"),
         )
 
 
@@ -83,6 +85,19 @@ class AlertSettings:
     def from_env(cls) -> Self:
         """Read the settings, or raise MissingSetting with the variable's name."""
         return cls(topic_arn=_text("TOPIC_ARN"))
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverSettings:
+    """What `recover_instances` needs to know of its stack."""
+
+    state_machine_arn: str
+    topic_arn: str
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Read the settings, or raise MissingSetting with the variable's name."""
+        return cls(state_machine_arn=_text("STATE_MACHINE_ARN"), topic_arn=_text("TOPIC_ARN"))
 
 
 def _text(name: str, *, may_be_empty: bool = False) -> str:
