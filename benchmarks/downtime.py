@@ -50,12 +50,12 @@ class Run:
 
 
 def launch(session: Session, prefix: str, size: int) -> fleets.Fleet:
-    """Launch a fleet of one to three volumes each, scheduled but not due during the benchmark."""
+    """Launch a fleet of one to six volumes each, scheduled but not due during the benchmark."""
     specs = tuple(
         InstanceSpec(
             name=f"{prefix}-{number:02}",
             tags={"stillpoint:schedule": "monthly last 00:00"},
-            volumes=1 + number % 3,
+            volumes=1 + number % 6,
         )
         for number in range(size)
     )

@@ -13,7 +13,7 @@ type Definition = dict[str, Any]
 CAPTURED: Final = {
     "instance_id": "{% $states.input.instance_id %}",
     "image_id": "{% $image_id %}",
-    "volumes": 0,
+    "volumes": 1,
     "captured_at": "{% $now() %}",
 }
 
