@@ -5,13 +5,13 @@ from typing import Any
 
 from stillpoint.tags import Tag
 from tests.template import iam
-from tests.template.iam import INSTANCES, MADE, ON_OURS, Statement
+from tests.template.iam import INSTANCES, MADE, ON_OURS, Condition, Statement
 
 type Rule = Callable[[list[Statement]], list[str]]
 
 
 def a_statement(
-    actions: str | list[str], resources: str | list[str], condition: dict[str, Any] | None = None
+    actions: str | list[str], resources: str | list[str], condition: Condition | None = None
 ) -> Statement:
     row = {"Effect": "Allow", "Action": actions, "Resource": resources}
     return Statement.parse(row | ({"Condition": condition} if condition else {}))

@@ -25,6 +25,7 @@ ALARMS: dict[str, tuple[str, set[str], dict[str, str]]] = {
     "PlannerSilentAlarm": ("AWS/Lambda", {"Invocations"}, PLANNER),
     "DeadLettersAlarm": ("AWS/SQS", LETTERS, QUEUE),
     "RecoveryFailingAlarm": ("AWS/Lambda", {"Errors"}, RECOVERY),
+    "RecoverySilentAlarm": ("AWS/Lambda", {"Invocations"}, RECOVERY),
     "RecoveryDeadLettersAlarm": ("AWS/SQS", LETTERS, RECOVERY_QUEUE),
 }
 
@@ -64,7 +65,7 @@ def test_an_alarm_on_trouble_fires_at_the_first_and_one_on_silence_without_data(
     any_stack: Stack,
 ) -> None:
     for name, alarm in any_stack.of_type("AWS::CloudWatch::Alarm").items():
-        silent = name == "PlannerSilentAlarm"
+        silent = name.endswith("SilentAlarm")
         assert alarm["TreatMissingData"] == ("breaching" if silent else "notBreaching")
         assert (alarm["ComparisonOperator"], alarm["Threshold"]) == (
             ("LessThanThreshold", 1) if silent else ("GreaterThanThreshold", 0)
