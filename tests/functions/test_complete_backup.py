@@ -184,6 +184,15 @@ def test_an_image_that_ec2_does_not_show_yet_is_waited_for_and_judged_then(stack
     assert consistency_of(backup.image_ids[0]) == "file-system"
 
 
+def test_snapshots_that_ec2_does_not_show_yet_do_not_condemn_a_good_image(stack: Stack) -> None:
+    backup = a_captured(stack, volumes=3)
+    with answered("ec2", "DescribeSnapshots", {"Snapshots": []}):
+        assert backup.complete() == {"status": "pending", "wait_seconds": 60}
+    answer = backup.complete(checks=1, now=SOON.replace(minute=2))
+    assert (answer["status"], stack.events()) == ("succeeded", ["BackupSucceeded"])
+    assert consistency_of(backup.image_ids[0]) == "file-system"
+
+
 def test_an_image_that_stays_away_is_missing(stack: Stack) -> None:
     backup = a_captured(stack)
     with answered("ec2", "DescribeImages", {"Images": []}):

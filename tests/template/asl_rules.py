@@ -34,6 +34,7 @@ AWS_ERRORS = frozenset(
         "Lambda.ServiceException",
         "Lambda.TooManyRequestsException",
         "Lambda.Unknown",
+        "Runtime.ExitError",
         "Sandbox.Timedout",
     }
 )

@@ -163,7 +163,7 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
         (
             "PrepareBackup retries Lambda.ServiceException, Lambda.AWSLambdaException,"
             " Lambda.SdkClientException, Lambda.TooManyRequestsException, Lambda.Unknown,"
-            " Sandbox.Timedout, States.Timeout, AwsUnavailable without restraint"
+            " Runtime.ExitError, Sandbox.Timedout, States.Timeout, AwsUnavailable without restraint"
         ),
     ),
     (

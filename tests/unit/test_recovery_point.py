@@ -124,6 +124,9 @@ AGAINST_A_REBOOT = {
     "the last snapshot was initiated after the grace": with_snapshots(
         snapshot(1), snapshot(2, after=600)
     ),
+    "somebody stopped it meanwhile": lambda e: replace(e, runs=False),
+    "somebody stopped and started it meanwhile": lambda e: replace(e, launched_at=LAUNCHED),
+    "it is not known when it was started": lambda e: replace(e, launched_at=None),
     "a snapshot was initiated before the reboot was asked for": with_snapshots(
         snapshot(1), snapshot(2, after=-60)
     ),

@@ -59,6 +59,12 @@ class Member:
     accept: tuple[str, ...]
 
 
+def execution_name(group_id: str, occurrence: datetime, attempt: int) -> str:
+    """Return the name of the execution that makes an attempt at a backup."""
+    again = f"-{attempt}" if attempt > 1 else ""
+    return f"{group_id}-{compact(occurrence)}{again}"
+
+
 @dataclass(frozen=True, slots=True)
 class Backup:
     """One group at one occurrence, to be started as one execution.
@@ -78,8 +84,7 @@ class Backup:
     @property
     def execution_name(self) -> str:
         """The name that makes a second start of the same attempt harmless."""
-        again = f"-{self.attempt}" if self.attempt > 1 else ""
-        return f"{self.group_id}-{compact(self.occurrence)}{again}"
+        return execution_name(self.group_id, self.occurrence, self.attempt)
 
     def to_input(self) -> dict[str, object]:
         """Return the execution's input, ready for JSON and the same for the same backup."""

@@ -42,8 +42,8 @@ class Evidence:
 
     `volumes` is the number of EBS volumes attached while it was at rest; `shared_volumes` are
     those that other instances have attached too (Multi-Attach). `capture_from` is when the capture
-    began. `started_again` says that it no longer is as the backup stopped it; `launched_at` is
-    when it was last started, read after the capture.
+    began. `started_again` says that it no longer is as the backup stopped it, `runs` that it is
+    running; `launched_at` is when it was last started. All three are read after the capture.
     """
 
     method: Method
@@ -54,6 +54,7 @@ class Evidence:
     stop_requested_at: datetime | None = None
     stopped_at: datetime | None = None
     started_again: bool = True
+    runs: bool = True
     launched_at: datetime | None = None
     shared_volumes: tuple[str, ...] = ()
 
@@ -220,6 +221,11 @@ def _assess_reboot(evidence: Evidence, grace: timedelta) -> Assessment:
     cuts the power of a guest that does not shut down within a few minutes: a snapshot that was
     initiated sooner than that was preceded by a clean shutdown.
     """
+    launched = evidence.launched_at
+    if not evidence.runs or launched is None or launched > evidence.capture_from:
+        # EC2 images one that is being stopped as it is, without a reboot.
+        reason = "it did not run all the while: somebody has stopped or started it"
+        return Assessment(Consistency.CRASH, reason)
     usable = [snapshot.started_at for snapshot in evidence.snapshots if _usable(snapshot)]
     if min(usable) < evidence.capture_from.replace(microsecond=0):
         reason = "a snapshot was initiated before the reboot was asked for"

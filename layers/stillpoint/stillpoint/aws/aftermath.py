@@ -23,19 +23,37 @@ def is_good(image: Image | None) -> bool:
     )
 
 
+def is_surplus(image: Image, occurrence: datetime, attempt: int) -> bool:
+    """Return whether an earlier attempt left a good image of the same instance and occurrence.
+
+    An occurrence has one recovery point. After a failed attempt it is the older image, which is
+    available sooner; after one that succeeded it is the new one.
+    """
+    if attempt == 1:
+        return False
+    instance_id = image.tags.get(Tag.INSTANCE, "")
+    return any(
+        is_good(other) and other.image_id != image.image_id
+        for other in images.images_for(instance_id, occurrence)
+    )
+
+
 def discard(image: Image | None, snapshots: Iterable[Snapshot]) -> list[str]:
     """Remove an image that is no recovery point, and its snapshots; return what stayed, in words.
 
     The caller has made sure that it is no recovery point. IAM makes sure that it is ours.
     """
+    deleted: frozenset[str] = frozenset()
+    if image is not None and image.state != "deregistered":
+        try:
+            deleted = images.deregister(image.image_id)
+        except StillpointError as error:
+            logger.exception("A half-made image could not be removed")
+            return [f"The image {image.image_id} could not be removed: {error}"]
     stayed = []
-    try:
-        if image is not None and image.state != "deregistered":
-            images.deregister(image.image_id)
-    except StillpointError as error:
-        logger.exception("A half-made image could not be removed")
-        return [f"The image {image.image_id if image else ''} could not be removed: {error}"]
     for snapshot in snapshots:
+        if snapshot.snapshot_id in deleted:
+            continue
         try:
             images.delete_snapshot(snapshot.snapshot_id)
         except StillpointError as error:
@@ -44,16 +62,35 @@ def discard(image: Image | None, snapshots: Iterable[Snapshot]) -> list[str]:
     return stayed
 
 
-def mark_failed(instance: Instance, occurrence: datetime, attempt: int, now: datetime) -> bool:
-    """Write on an instance that an attempt failed; return whether that is news.
-
-    The planner reads it and makes another attempt if there is one left.
-    """
+def is_news(instance: Instance, occurrence: datetime, attempt: int) -> bool:
+    """Return whether the instance's cursor does not say yet that this attempt failed."""
     cursor = Cursor.parse(instance.tags.get(Tag.LAST, ""))
     if cursor is None or cursor.occurrence > occurrence:
         return False
-    if cursor.occurrence == occurrence and cursor.failed_attempts >= attempt:
-        return False
-    failed = Cursor(occurrence, cursor.fingerprint, attempt, now)
-    ec2.create_tags([instance.instance_id], {Tag.LAST: failed.render()})
-    return True
+    return cursor.occurrence < occurrence or cursor.failed_attempts < attempt
+
+
+def mark_failed(instance: Instance, occurrence: datetime, attempt: int, now: datetime) -> None:
+    """Write on an instance that an attempt failed, unless that is no news.
+
+    The planner reads it and makes another attempt if there is one left. One that has lost its
+    schedule gets no other attempt, and may not be written on.
+    """
+    if Tag.SCHEDULE not in instance.tags:
+        return
+    cursor = Cursor.parse(instance.tags.get(Tag.LAST, ""))
+    if cursor is not None and is_news(instance, occurrence, attempt):
+        failed = Cursor(occurrence, cursor.fingerprint, attempt, now)
+        ec2.create_tags([instance.instance_id], {Tag.LAST: failed.render()})
+
+
+def handled_tag(instance: Instance, occurrence: datetime) -> dict[str, str]:
+    """Return the cursor to write: this occurrence is handled, whatever failed before.
+
+    It is empty if the cursor says so already, or is past it.
+    """
+    cursor = Cursor.parse(instance.tags.get(Tag.LAST, ""))
+    if cursor is None or cursor.occurrence > occurrence:
+        return {}
+    handled = Cursor(occurrence, cursor.fingerprint)
+    return {} if cursor == handled else {Tag.LAST: handled.render()}

@@ -134,11 +134,22 @@ class _Completion:
     def _is_to_be_judged(self, image: Image) -> bool:
         return self._record.checks == 0 or Tag.EVIDENCE not in image.tags
 
+    def _is_shown_whole(
+        self, member: Member, image: Image, snapshots: tuple[Snapshot, ...]
+    ) -> bool:
+        """Return whether EC2 shows every snapshot that was seen at the capture, or must by now."""
+        if self._record.failures or not self._is_to_be_judged(image) or not member.captured_at:
+            return True
+        shown = {snapshot.volume_id for snapshot in snapshots}
+        return len(shown) >= member.volumes or self._now - member.captured_at >= IMAGE_VISIBLE
+
     def _point(
         self, member: Member, image: Image | None, snapshots: tuple[Snapshot, ...]
     ) -> _Point:
         instance = self._instances.get(member.instance_id)
         assessment = None
+        if image is not None and not self._is_shown_whole(member, image, snapshots):
+            image = None
         if image is not None and member.captured_at is not None:
             if self._is_to_be_judged(image):
                 assessment = self._judge(member, instance, image, snapshots)
@@ -163,6 +174,7 @@ class _Completion:
             stop_requested_at=member.stop_requested_at,
             stopped_at=member.stopped_at,
             started_again=instance is not None and instance.state != "stopped",
+            runs=instance is not None and instance.state == "running",
             launched_at=instance.launch_time if instance else None,
             shared_volumes=self._shared.get(member.instance_id, ()),
         )
@@ -201,17 +213,33 @@ class _Completion:
 
     def _clear_up(self) -> list[str]:
         """Keep what is good, remove the rest, and ask for another attempt if any is missing."""
+        record = self._record
         bad = [point for point in self._points if not point.is_good(self._now)]
+        surplus = [
+            point
+            for point in self._points
+            if point not in bad
+            and point.image is not None
+            and aftermath.is_surplus(point.image, record.occurrence, record.attempt)
+        ]
         stayed = [
-            words for point in bad for words in aftermath.discard(point.image, point.snapshots)
+            words
+            for point in bad + surplus
+            for words in aftermath.discard(point.image, point.snapshots)
         ]
         for point in self._points:
             if point not in bad and point.image and point.image.state == "available":
                 self._show_on_instance(point)
             if bad and point.instance is not None:
-                record = self._record
-                aftermath.mark_failed(point.instance, record.occurrence, record.attempt, self._now)
+                self._mark_failed(point.instance)
         return stayed
+
+    def _mark_failed(self, instance: Instance) -> None:
+        record = self._record
+        try:
+            aftermath.mark_failed(instance, record.occurrence, record.attempt, self._now)
+        except AwsRefused:  # the schedule tag may be gone; the failure must be told anyway
+            logger.exception("The failure could not be written on the instance")
 
     def _remedy(self) -> str:
         down = [point for point in self._points if point.is_down]
@@ -276,11 +304,13 @@ class _Completion:
         if self._record.attempt == 1:
             return
         for point in self._points:
-            instance_id = point.member.instance_id
-            for image in images.images_for(instance_id, self._record.occurrence):
-                execution = image.tags.get(Tag.EXECUTION, "")
-                if execution != self._record.execution:
-                    aftermath.discard(image, images.snapshots_of(execution).get(instance_id, ()))
+            instance_id, occurrence = point.member.instance_id, self._record.occurrence
+            made = {
+                i.tags.get(Tag.EXECUTION, ""): i for i in images.images_for(instance_id, occurrence)
+            }
+            snapshots = images.snapshots_for(instance_id, occurrence)
+            for execution in {*made, *snapshots} - {self._record.execution}:
+                aftermath.discard(made.get(execution), snapshots.get(execution, ()))
 
     def _show_on_instance(self, point: _Point) -> None:
         """Show the newest recovery point on the instance, and take an old refusal off it."""

@@ -10,6 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from stillpoint.aws.client import client, error_code, translated
+from stillpoint.errors import MalformedInput
+from stillpoint.messages import EventName
 
 
 class Start(StrEnum):
@@ -17,7 +19,9 @@ class Start(StrEnum):
 
     STARTED = "started"
     ALREADY_RUNNING = "already-running"
-    ALREADY_ENDED = "already-ended"
+    ALREADY_FAILED = "already-failed"
+    ALREADY_DONE = "already-done"
+    """It has ended with success, or with a refusal, which is not tried again either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,25 @@ class Execution:
         return self.status not in {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 
     @property
+    def failed(self) -> bool:
+        """Whether it has ended without success, and not by refusing to touch anything."""
+        refused = self.error == EventName.BACKUP_REFUSED
+        return not self.running and self.status != "SUCCEEDED" and not refused
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether it was ended from outside, and so could report nothing itself."""
+        return self.status in {"ABORTED", "TIMED_OUT"}
+
+    @property
     def instance_ids(self) -> list[str]:
-        """The instances of the backup."""
-        return [member["instance_id"] for member in json.loads(self.input)["members"]]
+        """The instances of the backup, or MalformedInput if its input is none of the planner's."""
+        try:
+            return [member["instance_id"] for member in json.loads(self.input)["members"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedInput(
+                f"the input of the execution {self.name} is no backup: {error!r}"
+            ) from error
 
 
 def describe(state_machine_arn: str, name: str) -> Execution | None:
@@ -89,7 +109,7 @@ def start(state_machine_arn: str, name: str, document: Mapping[str, Any]) -> Sta
     execution = describe(state_machine_arn, name)
     if execution is None or execution.running:
         return Start.ALREADY_RUNNING
-    return Start.ALREADY_ENDED
+    return Start.ALREADY_FAILED if execution.failed else Start.ALREADY_DONE
 
 
 def execution_arn(state_machine_arn: str, name: str) -> str:

@@ -43,12 +43,7 @@ def images_of(execution: str) -> dict[str, Image]:
 
 def images_for(instance_id: str, occurrence: datetime) -> list[Image]:
     """Return the images of an instance for an occurrence, of whichever attempt."""
-    return _images(
-        [
-            {"Name": f"tag:{Tag.INSTANCE}", "Values": [instance_id]},
-            {"Name": f"tag:{Tag.OCCURRENCE}", "Values": [iso(occurrence)]},
-        ]
-    )
+    return _images(_of_occurrence(instance_id, occurrence))
 
 
 def _images(filters: list[dict[str, Any]]) -> list[Image]:
@@ -72,16 +67,25 @@ def _images(filters: list[dict[str, Any]]) -> list[Image]:
 
 def snapshots_of(execution: str) -> dict[str, list[Snapshot]]:
     """Return the snapshots that an execution made, by the id of the instance."""
+    return _snapshots([_of_execution(execution)], by=Tag.INSTANCE)
+
+
+def snapshots_for(instance_id: str, occurrence: datetime) -> dict[str, list[Snapshot]]:
+    """Return the snapshots of an instance for an occurrence, by the name of the execution."""
+    return _snapshots(_of_occurrence(instance_id, occurrence), by=Tag.EXECUTION)
+
+
+def _snapshots(filters: list[dict[str, Any]], *, by: Tag) -> dict[str, list[Snapshot]]:
     with translated("reading the snapshots"):
         pages = client("ec2").get_paginator("describe_snapshots")
         rows = [
             row
-            for page in pages.paginate(OwnerIds=["self"], Filters=[_of_execution(execution)])
+            for page in pages.paginate(OwnerIds=["self"], Filters=filters)
             for row in page["Snapshots"]
         ]
     found: dict[str, list[Snapshot]] = {}
     for row in rows:
-        found.setdefault(tags_of(row).get(Tag.INSTANCE, ""), []).append(
+        found.setdefault(tags_of(row).get(by, ""), []).append(
             Snapshot(
                 snapshot_id=row["SnapshotId"],
                 volume_id=row["VolumeId"],
@@ -127,18 +131,27 @@ def is_aws_managed_key(kms_key_arn: str) -> bool:
         raise
 
 
-def deregister(image_id: str) -> None:
-    """Deregister an image and delete its snapshots; one that is gone already is as wanted.
+def deregister(image_id: str) -> frozenset[str]:
+    """Deregister an image, and return which of its snapshots were deleted with it.
 
-    The per-snapshot results are not read: whoever calls this deletes the snapshots that it knows
-    of afterwards, one by one (EC2 API Reference, DeregisterImage and its errors).
+    An image that is gone already is as wanted. The call succeeds whatever becomes of a snapshot:
+    one that another image uses, or that may not be deleted, stays (EC2 API Reference,
+    DeregisterImage, DeleteSnapshotResults).
     """
     with translated(f"deregistering {image_id}"):
         try:
-            client("ec2").deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)
+            answer = client("ec2").deregister_image(
+                ImageId=image_id, DeleteAssociatedSnapshots=True
+            )
         except ClientError as error:
             if error_code(error) not in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
                 raise
+            return frozenset()
+    return frozenset(
+        result["SnapshotId"]
+        for result in answer.get("DeleteSnapshotResults", ())
+        if result.get("ReturnCode") == "success"
+    )
 
 
 def delete_snapshot(snapshot_id: str) -> None:
@@ -161,3 +174,10 @@ def _volume(row: dict[str, Any]) -> Volume:
 
 def _of_execution(execution: str) -> dict[str, Any]:
     return {"Name": f"tag:{Tag.EXECUTION}", "Values": [execution]}
+
+
+def _of_occurrence(instance_id: str, occurrence: datetime) -> list[dict[str, Any]]:
+    return [
+        {"Name": f"tag:{Tag.INSTANCE}", "Values": [instance_id]},
+        {"Name": f"tag:{Tag.OCCURRENCE}", "Values": [iso(occurrence)]},
+    ]

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 from aws_lambda_powertools.metrics import MetricUnit
 
 from stillpoint.aws import aftermath, ec2, executions
+from stillpoint.aws.executions import Start
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.settings import PlanSettings
 from stillpoint.aws.telemetry import logger, metrics
@@ -164,12 +165,20 @@ class _Effects:
         name = backup.execution_name
         start = executions.start(self._settings.state_machine_arn, name, backup.to_input())
         logger.info("Started a backup", extra={"execution": name, "start": start.value})
-        if start is not executions.Start.ALREADY_ENDED:
-            return True
-        # It ended before it could write the cursor, and has reported that itself.
-        for member in backup.members:
-            instance = self._instances[member.instance_id]
-            aftermath.mark_failed(instance, backup.occurrence, backup.attempt, self._now)
+        # One that has ended could not write the cursor, and has reported that itself.
+        instances = [self._instances[member.instance_id] for member in backup.members]
+        match start:
+            case Start.STARTED | Start.ALREADY_RUNNING:
+                return True
+            case Start.ALREADY_FAILED:
+                for instance in instances:
+                    aftermath.mark_failed(instance, backup.occurrence, backup.attempt, self._now)
+            case Start.ALREADY_DONE:
+                for instance in instances:
+                    if tag := aftermath.handled_tag(instance, backup.occurrence):
+                        ec2.create_tags([instance.instance_id], tag)
+            case _:
+                assert_never(start)
         return False
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from stillpoint.aws import ec2, images
+from stillpoint.aws.aftermath import handled_tag
 from stillpoint.aws.settings import PrepareSettings
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import AwsRefused, MalformedInput
@@ -13,7 +14,7 @@ from stillpoint.instance import Instance
 from stillpoint.policy import Method
 from stillpoint.preflight import Finding, Surroundings, find_hazards
 from stillpoint.recovery_point import creation_tags, image_name
-from stillpoint.tags import Cursor, Cycle, Tag, iso, portable
+from stillpoint.tags import Cycle, Tag, iso, portable
 
 
 def prepare_backup(
@@ -29,6 +30,7 @@ def prepare_backup(
         execution: str = event["execution"]
         backup: Mapping[str, Any] = event["backup"]
         occurrence = datetime.fromisoformat(backup["occurrence"])
+        attempt = int(backup.get("attempt", 1))
         planned = [_Planned.read(member) for member in backup["members"]]
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedInput(
@@ -62,7 +64,7 @@ def prepare_backup(
                 "method": member.method.value,
                 "order": member.order,
                 "state_before": instances[member.instance_id].state,
-                "image_name": image_name(member.instance_id, occurrence),
+                "image_name": image_name(member.instance_id, occurrence, attempt),
                 "description": f"Made by Stillpoint of {member.instance_id} for the occurrence"
                 f" {iso(occurrence)}",
                 "tags": [
@@ -145,21 +147,12 @@ def _write_ahead(
 ) -> None:
     """Write the cycle and the cursor: no instance may be stopped that does not carry them."""
     for instance in instances:
-        tags = _cursor_tag(instance, occurrence)
+        tags = handled_tag(instance, occurrence)
         cycle = Cycle.parse(instance.tags.get(Tag.CYCLE, ""))
         if cycle is None or (cycle.execution, cycle.state_before) != (execution, instance.state):
             tags[Tag.CYCLE] = Cycle(execution, instance.state, now).render()
         if tags:
             ec2.create_tags([instance.instance_id], tags)
-
-
-def _cursor_tag(instance: Instance, occurrence: datetime) -> dict[str, str]:
-    """Return the cursor to write: this occurrence is being handled, whatever failed before."""
-    cursor = Cursor.parse(instance.tags.get(Tag.LAST, ""))
-    handled = Cursor(occurrence, cursor.fingerprint) if cursor else None
-    if cursor is None or handled is None or cursor.occurrence > occurrence or cursor == handled:
-        return {}
-    return {Tag.LAST: handled.render()}
 
 
 def _refuse(findings: list[Finding], present: Sequence[Instance], occurrence: datetime) -> None:
@@ -170,7 +163,7 @@ def _refuse(findings: list[Finding], present: Sequence[Instance], occurrence: da
         try:
             ec2.create_tags(
                 [instance.instance_id],
-                _cursor_tag(instance, occurrence) | {Tag.PROBLEM: problem},
+                handled_tag(instance, occurrence) | {Tag.PROBLEM: problem},
             )
         except AwsRefused:
             logger.exception("The refusal could not be written on the instance")

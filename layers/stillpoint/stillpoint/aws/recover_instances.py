@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 from aws_lambda_powertools.metrics import MetricUnit
 
@@ -16,9 +16,10 @@ from stillpoint.aws.notifications import publish
 from stillpoint.aws.settings import RecoverSettings
 from stillpoint.aws.stranded import report_stranded
 from stillpoint.aws.telemetry import logger, metrics
-from stillpoint.errors import MalformedInput, RecoveryIncomplete, StillpointError
+from stillpoint.errors import AwsRefused, MalformedInput, RecoveryIncomplete, StillpointError
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
+from stillpoint.plan import execution_name
 from stillpoint.recovery import SETTLED_AFTER, Step, must_alert, next_step
 from stillpoint.tags import Cycle, Tag
 
@@ -29,6 +30,10 @@ UNKNOWN_AFTER = timedelta(minutes=15)
 """An execution that Step Functions does not know after this never was, or is long forgotten."""
 
 _RECOVERED = "Nothing. Find out why its execution ended before it could start the instance itself."
+_CUT_OFF_LATE = (
+    "Its recovery points are proven and become available by themselves; nobody reports that any"
+    " more, so look at them."
+)
 _CUT_OFF = (
     "Stillpoint puts the instances back in the state they were in before, and tries the backup"
     " again if an attempt is left. A message follows if that does not work."
@@ -43,10 +48,11 @@ class Left:
     cycle: Cycle
     execution: Execution | None
 
-    def settled(self, now: datetime) -> bool:
-        """Whether the execution's last call has taken effect by now."""
+    def next_step(self, now: datetime) -> Step:
+        """Return what to do about it, once the execution's last call has taken effect."""
         ended = self.execution.ended_at if self.execution else None
-        return ended is None or now - ended >= SETTLED_AFTER
+        settled = ended is None or now - ended >= SETTLED_AFTER
+        return next_step(self.cycle, self.instance.state, settled=settled)
 
 
 def recover_instances(event: Mapping[str, Any], settings: RecoverSettings) -> dict[str, Any]:
@@ -58,17 +64,16 @@ def recover_instances(event: Mapping[str, Any], settings: RecoverSettings) -> di
     """
     recovery = _Recovery(settings)
     if event.get("detail-type") == "Scheduled Event":
-        ended = recovery.sweep()
+        recovery.attempt("the sweep", recovery.sweep)
     else:
-        ended = recovery.find(_execution_name(event))
-    for execution in ended:
-        recovery.attempt(execution.name, partial(recovery.clear_up, execution))
+        recovery.attempt("the event", partial(recovery.find, _execution_of(event)))
     if recovery.failures:
-        raise RecoveryIncomplete("; ".join(recovery.failures)[:2000])
+        failures = "; ".join(f"{what}: {why}" for what, why in recovery.failures.items())
+        raise RecoveryIncomplete(failures[:2000])
     return {"recovered": sorted(recovery.recovered), "waiting": sorted(recovery.waiting)}
 
 
-def _execution_name(event: Mapping[str, Any]) -> str:
+def _execution_of(event: Mapping[str, Any]) -> str:
     try:
         return str(event["detail"]["name"])
     except (KeyError, TypeError) as error:
@@ -79,129 +84,150 @@ def _execution_name(event: Mapping[str, Any]) -> str:
 
 
 class _Recovery:
-    """One invocation: `failures` collects what did not work, the rest goes on."""
+    """One invocation: `failures` are what does not work, by what it is about; the rest goes on."""
 
     def __init__(self, settings: RecoverSettings) -> None:
         self._settings = settings
         self._began = time.monotonic()
-        self.failures: list[str] = []
+        self._known: dict[str, Execution | None] = {}
+        self._told: dict[str, str] = {}
+        self._cleared_up: set[str] = set()
+        self._event_of = ""
+        self.failures: dict[str, str] = {}
         self.recovered: set[str] = set()
         self.waiting: set[str] = set()
 
     def attempt(self, what: str, action: Callable[[], None]) -> None:
+        """Do something; if that fails now, it is tried again at the next look or sweep."""
         try:
             action()
         except StillpointError as error:
             logger.exception("A part of the recovery failed", extra={"what": what})
-            self.failures.append(f"{what}: {error}")
+            self.failures[what] = str(error)
+        else:
+            self.failures.pop(what, None)
 
-    def find(self, name: str) -> list[Execution]:
-        """Put back the members of one execution; return it if it has ended."""
+    def _even_if_refused(self, what: str, action: Callable[[], None]) -> None:
+        """Do something that must not be lost, but need not succeed if AWS refuses it for good."""
+        try:
+            action()
+        except AwsRefused as error:
+            logger.exception("AWS refused a part of the recovery", extra={"what": what})
+            self.failures[what] = str(error)
+
+    def find(self, name: str) -> None:
+        """Put back the members of one execution, if it has ended."""
+        self._event_of = name
         execution = executions.describe(self._settings.state_machine_arn, name)
+        while execution is not None and execution.running and self._has_patience():
+            time.sleep(LOOK_AGAIN_SECONDS)  # that it has ended may not be visible yet
+            execution = executions.describe(self._settings.state_machine_arn, name)
         if execution is None or execution.running:
-            return []
-        self._put_back(execution.instance_ids)
-        return [execution]
+            return
+        self.attempt("the instances", partial(self._put_back, execution.instance_ids))
+        self.attempt(name, partial(self._clear_up, execution))
 
-    def sweep(self) -> list[Execution]:
-        """Put back every instance that carries a cycle; return the ended executions."""
-        in_backup = [i for i in ec2.scheduled_instances() if Tag.CYCLE in i.tags]
-        left = self._put_back([instance.instance_id for instance in in_backup])
-        found = {row.execution.name: row.execution for row in left if row.execution}
-        return list(found.values())
+    def sweep(self) -> None:
+        """Put back every instance that carries a cycle and that no execution is in charge of."""
+        in_backup = [i.instance_id for i in ec2.scheduled_instances() if Tag.CYCLE in i.tags]
+        self.attempt("the instances", partial(self._put_back, in_backup))
+        for name, execution in self._known.items():
+            if execution is not None and not execution.running:
+                self.attempt(name, partial(self._clear_up, execution))
 
-    def _put_back(self, instance_ids: Sequence[str]) -> list[Left]:
+    def _has_patience(self) -> bool:
+        left = PATIENCE.total_seconds() - (time.monotonic() - self._began)
+        return left >= LOOK_AGAIN_SECONDS
+
+    def _put_back(self, instance_ids: Collection[str]) -> None:
         """Take every step that can be taken within an invocation's patience."""
-        known: dict[str, Execution | None] = {}
-        first: list[Left] | None = None
         while True:
             now = datetime.now(UTC)
-            left = self._left_behind(ec2.instances_by_id(instance_ids).values(), known, now)
-            first = left if first is None else first
             self.waiting.clear()
-            for row in left:
-                self.attempt(row.instance.instance_id, partial(self._step, row, now))
-            patience = PATIENCE.total_seconds() - (time.monotonic() - self._began)
-            if not self.waiting or patience < LOOK_AGAIN_SECONDS:
-                return first
+            self._take_steps(self._left_behind(instance_ids, now), now)
+            if not self.waiting or not self._has_patience():
+                return
             time.sleep(LOOK_AGAIN_SECONDS)
 
-    def _left_behind(
-        self,
-        instances: Iterable[Instance],
-        known: dict[str, Execution | None],
-        now: datetime,
-    ) -> list[Left]:
-        rows = []
-        for instance in instances:
-            value = instance.tags.get(Tag.CYCLE)
-            if value is None:
-                continue
-            cycle = Cycle.parse(value)
-            if cycle is None:
-                self.failures.append(
-                    f"{instance.instance_id}: its tag {Tag.CYCLE} cannot be read: put the instance"
-                    " in the state it should be in and remove the tag"
-                )
-                continue
-            name = cycle.execution
-            if name not in known:
-                known[name] = executions.describe(self._settings.state_machine_arn, name)
-            execution = known[name]
-            if execution is None and now - cycle.since < UNKNOWN_AFTER:
-                continue
-            if execution is not None and execution.running:
-                continue
-            rows.append(Left(instance, cycle, execution))
+    def _left_behind(self, instance_ids: Collection[str], now: datetime) -> list[Left]:
+        """Return those of the instances whose execution has ended, or never was."""
+        rows: list[Left] = []
+        for instance in ec2.instances_by_id(instance_ids).values():
+            if Tag.CYCLE in instance.tags:
+                self.attempt(instance.instance_id, partial(self._find_out, instance, now, rows))
         return rows
 
-    def _step(self, row: Left, now: datetime) -> None:
-        instance = row.instance
-        match next_step(row.cycle, instance.state, settled=row.settled(now)):
-            case Step.START:
-                self.waiting.add(instance.instance_id)
-                self._start(row, now)
-            case Step.WAIT:
-                self.waiting.add(instance.instance_id)
-            case Step.RELEASE:
-                self._release(row, now)
-            case Step.FORGET:
-                logger.info("The instance is gone", extra={"instance_id": instance.instance_id})
-
-    def _start(self, row: Left, now: datetime) -> None:
-        """Start first, tell then: the message must not hold up the start."""
-        instance, cycle = row.instance, row.cycle
-        refused = ""
-        try:
-            ec2.start(instance.instance_id)
-        except StillpointError as error:
-            refused = str(error)
-        if not must_alert(cycle, now):
+    def _find_out(self, instance: Instance, now: datetime, rows: list[Left]) -> None:
+        cycle = Cycle.parse(instance.tags[Tag.CYCLE])
+        if cycle is None:
+            raise MalformedInput(
+                f"its tag {Tag.CYCLE} cannot be read: put the instance in the state it should be in"
+                " and remove the tag"
+            )
+        name = cycle.execution
+        if name not in self._known:
+            self._known[name] = executions.describe(self._settings.state_machine_arn, name)
+        execution = self._known[name]
+        if execution is None and now - cycle.since < UNKNOWN_AFTER:
             return
-        alerted = replace(cycle, alerted_at=now)
-        ec2.create_tags([instance.instance_id], {Tag.CYCLE: alerted.render()})
+        if execution is None or not execution.running:
+            rows.append(Left(instance, cycle, execution))
+
+    def _take_steps(self, left: Iterable[Left], now: datetime) -> None:
+        """Start first: no message and no tidying up may hold up a start."""
+        steps = [(row, row.next_step(now)) for row in left]
+        starts = [(row, _start(row.instance)) for row, step in steps if step is Step.START]
+        for row, refused in starts:
+            instance_id = row.instance.instance_id
+            self.waiting.add(instance_id)
+            tell = partial(self._tell_stranded, row, refused, now)
+            self.attempt(f"telling of {instance_id}", tell)
+        for row, step in steps:
+            match step:
+                case Step.START:
+                    pass
+                case Step.WAIT:
+                    self.waiting.add(row.instance.instance_id)
+                case Step.RELEASE:
+                    self.attempt(row.instance.instance_id, partial(self._release, row, now))
+                case Step.FORGET:
+                    logger.info("An instance is gone", extra={"id": row.instance.instance_id})
+                case _:
+                    assert_never(step)
+
+    def _tell_stranded(self, row: Left, refused: str, now: datetime) -> None:
+        """Tell people if it is time to, or if EC2 has given a new reason since they were told."""
+        instance = row.instance
+        told = self._told.get(instance.instance_id)
+        if told == instance.state_reason or (told is None and not must_alert(row.cycle, now)):
+            return
         metrics.add_metric(EventName.INSTANCE_STRANDED, MetricUnit.Count, 1)
-        why = (
-            "Its execution ended without starting it."
-            if row.execution
-            else ("The execution in charge of it does not exist.")
-        )
         report_stranded(
             self._settings.topic_arn,
             [instance],
             {instance.instance_id: refused},
             now,
-            why=why,
+            why="Its execution ended without starting it."
+            if row.execution
+            else "The execution in charge of it does not exist.",
             execution_arn=row.execution.arn if row.execution else None,
         )
+        self._told[instance.instance_id] = instance.state_reason
+        alerted = replace(row.cycle, alerted_at=now)
+        ec2.create_tags([instance.instance_id], {Tag.CYCLE: alerted.render()})
 
     def _release(self, row: Left, now: datetime) -> None:
-        instance = row.instance
-        value = instance.tags[Tag.CYCLE]
-        ec2.delete_tag(instance.instance_id, Tag.CYCLE, value)
-        self.recovered.add(instance.instance_id)
-        if row.cycle.alerted_at is None:
-            return
+        """Take the tag off last: without it, no sweep comes back for what is not done yet."""
+        instance_id = row.instance.instance_id
+        if row.execution is not None:
+            self._even_if_refused(row.execution.name, partial(self._clear_up, row.execution))
+        if row.cycle.alerted_at is not None or instance_id in self._told:
+            tell = partial(self._tell_recovered, row.instance, now)
+            self._even_if_refused(f"the all-clear of {instance_id}", tell)
+        ec2.delete_tag(instance_id, Tag.CYCLE, row.instance.tags[Tag.CYCLE])
+        self.recovered.add(instance_id)
+
+    def _tell_recovered(self, instance: Instance, now: datetime) -> None:
         metrics.add_metric(EventName.INSTANCE_RECOVERED, MetricUnit.Count, 1)
         report = InstanceReport(
             instance.instance_id, instance.name, instance.state, "It was started by the recovery."
@@ -209,33 +235,46 @@ class _Recovery:
         event = Event(EventName.INSTANCE_RECOVERED, now, (report,), _RECOVERED)
         publish(self._settings.topic_arn, event)
 
-    def clear_up(self, execution: Execution) -> None:
+    def _clear_up(self, execution: Execution) -> None:
         """Remove what an ended execution has half-made, and ask for another attempt.
 
         An execution that reported its failure itself has done all this, and a refused one has
-        touched nothing.
+        touched nothing. Once there is another attempt, its success clears up instead.
         """
-        if execution.status == "SUCCEEDED" or execution.error == EventName.BACKUP_REFUSED:
+        if execution.name in self._cleared_up or not execution.failed:
             return
         backup = json.loads(execution.input)
         occurrence = datetime.fromisoformat(backup["occurrence"])
+        attempt = int(backup.get("attempt", 1))
+        following = execution_name(backup["group_id"], occurrence, attempt + 1)
+        if executions.describe(self._settings.state_machine_arn, following) is not None:
+            return
         instances = ec2.instances_by_id(execution.instance_ids)
         made = images.images_of(execution.name)
         snapshots = images.snapshots_of(execution.name)
-        good = {i for i, image in made.items() if aftermath.is_good(image)}
+        good = {
+            instance_id
+            for instance_id, image in made.items()
+            if aftermath.is_good(image) and not aftermath.is_surplus(image, occurrence, attempt)
+        }
         stayed = [
             words
             for instance_id in {*made, *snapshots} - good
             for words in aftermath.discard(made.get(instance_id), snapshots.get(instance_id, ()))
         ]
         now = datetime.now(UTC)
-        news = False
-        if set(execution.instance_ids) - good:
-            for instance in instances.values():
-                attempt = int(backup.get("attempt", 1))
-                news |= aftermath.mark_failed(instance, occurrence, attempt, now)
-        if news:
-            self._tell_cut_off(execution, instances, good, stayed, now)
+        unmarked = [i for i in instances.values() if aftermath.is_news(i, occurrence, attempt)]
+        missing = set(execution.instance_ids) - good
+        if missing and unmarked:
+            # The mark hides the failure from the next look: people are told before it is written.
+            tell = partial(self._tell_cut_off, execution, instances, good, stayed, now)
+            self._even_if_refused(f"telling of {execution.name}", tell)
+            for instance in unmarked:
+                aftermath.mark_failed(instance, occurrence, attempt, now)
+        elif not missing and execution.name == self._event_of and execution.cut_off:
+            tell = partial(self._tell_cut_off, execution, instances, good, stayed, now)
+            self._even_if_refused(f"telling of {execution.name}", tell)
+        self._cleared_up.add(execution.name)
 
     def _tell_cut_off(
         self,
@@ -265,10 +304,20 @@ class _Recovery:
                 name=EventName.BACKUP_FAILED,
                 at=now,
                 instances=reports,
-                remedy=_CUT_OFF,
+                remedy=_CUT_OFF if set(execution.instance_ids) - good else _CUT_OFF_LATE,
                 why=" ".join([f"Its execution ended as {execution.status}.{cause}", *stayed]),
                 group=backup["group"],
                 occurrence=datetime.fromisoformat(backup["occurrence"]),
                 execution_arn=execution.arn,
             ),
         )
+
+
+def _start(instance: Instance) -> str:
+    """Start an instance; return why EC2 refused, or an empty text."""
+    try:
+        ec2.start(instance.instance_id)
+    except StillpointError as error:
+        logger.exception("An instance could not be started")
+        return str(error)
+    return ""
