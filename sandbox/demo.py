@@ -73,9 +73,10 @@ def _show(console: Console, report: run.Report, scale: float) -> None:
         f"\nTime ran {scale:g} times as fast as real time; all figures are simulated seconds.\n"
     )
     _show_table(console, report.outcomes)
+    console.print("\nWhy, as written on the recovery point or on the instance:")
     for outcome in report.outcomes:
-        if outcome.outcome != "succeeded":
-            console.print(f"{outcome.name}: {outcome.reason}")
+        if outcome.reason:
+            console.print(f"  {outcome.name}: {outcome.reason}")
     console.print(f"\n{len(report.messages)} SNS messages:")
     for message in report.messages:
         console.print(f"  {message.subject}")

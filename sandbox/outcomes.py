@@ -16,6 +16,7 @@ AT_REST_LEVELS: Final = frozenset({"file-system", "application"})
 METHOD_TAG: Final = "stillpoint:method"
 LEVEL_TAG: Final = "stillpoint:consistency"
 PROBLEM_TAG: Final = "stillpoint:problem"
+EVIDENCE_TAG: Final = "stillpoint:evidence"
 HOLD_TAG: Final = "stillpoint:hold"
 SCHEDULE_TAG: Final = "stillpoint:schedule"
 
@@ -54,7 +55,13 @@ class Outcome:
 
 def observe(session: Session, fleet: Fleet) -> list[Outcome]:
     """What became of every instance of the fleet so far."""
-    truth, executions = session.control.truth(), session.control.executions()
+    return outcomes_of(fleet, session.control.truth(), session.control.executions())
+
+
+def outcomes_of(
+    fleet: Fleet, truth: dict[str, Any], executions: dict[str, dict[str, Any]]
+) -> list[Outcome]:
+    """What became of every instance, given the EC2 model's report and all executions."""
     instances = {each["instance_id"]: each for each in truth["instances"]}
     return [
         _outcome(name, fleet, instances[instance_id], truth["images"], executions)
@@ -93,7 +100,7 @@ def _outcome(
         floor_seconds=downs[-1]["floor_seconds"] if downs else None,
         state_before=fleet.states[name],
         state_after=instance["state"],
-        reason=reason,
+        reason=reason or (newest["tags"].get(EVIDENCE_TAG, "") if newest else ""),
         images=len(own),
     )
 

@@ -133,18 +133,19 @@ def recover(
     *,
     now: datetime = NOW,
     meanwhile: Callable[[int], None] = lambda _: None,
+    patience: timedelta = recover_instances.PATIENCE,
 ) -> dict[str, Any]:
     """Invoke recover_instances in a time that passes only while it sleeps."""
-    with passing(now, meanwhile):
-        return stack.invoke("recover_instances", event)
-
-
-def passing(now: datetime, meanwhile: Callable[[int], None] = lambda _: None) -> Any:  # noqa: ANN401
-    """Return a context in which the recovery's time is a Clock, which it yields."""
     clock = Clock(now, meanwhile)
     times = mock.Mock(wraps=datetime)
     times.now.side_effect = lambda _zone: clock.now
-    return mock.patch.multiple(recover_instances, datetime=times, time=clock)
+    with mock.patch.multiple(recover_instances, datetime=times, time=clock, PATIENCE=patience):
+        return stack.invoke("recover_instances", event)
+
+
+def look_once(stack: Stack, now: datetime = NOW) -> dict[str, Any]:
+    """Let a sweep take one look and not wait for what that brings about."""
+    return recover(stack, now=now, patience=timedelta())
 
 
 def cycle_of(instance_id: str) -> Cycle | None:

@@ -136,7 +136,7 @@ def test_an_execution_is_started_once_by_its_name(stack: Stack) -> None:
     assert other is executions.Start.ALREADY_RUNNING
     stack.end_execution("web-1")
     ended = executions.start(stack.state_machine_arn, "web-1", {"a": 1})
-    assert ended is executions.Start.ALREADY_ENDED
+    assert ended is executions.Start.ALREADY_FAILED
     assert stack.executions() == {"web-1": {"a": 1}}
 
 

@@ -51,7 +51,9 @@ def test_there_is_a_sample_for_every_function() -> None:
     assert {function_of(name) for name in NAMES} == FUNCTIONS.keys()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(("plan_backups", "recover_instances"))])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if not n.startswith(("plan_backups", "recover_instances"))]
+)
 def test_a_sample_has_the_keys_that_the_state_machine_sends(name: str) -> None:
     assert (function_of(name), set(sample(name))) in payloads()
 

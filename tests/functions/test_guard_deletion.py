@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -67,8 +68,8 @@ def cloudformation(_aws: None) -> Iterator[CloudFormation]:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let time pass at once, and return how long the guard has slept."""
     passed: list[float] = []
-    monkeypatch.setattr(guard.time, "sleep", passed.append)
-    monkeypatch.setattr(guard.time, "monotonic", lambda: sum(passed))
+    monkeypatch.setattr(time, "sleep", passed.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(passed))
     return passed
 
 
@@ -115,7 +116,7 @@ def test_a_backup_that_ends_meanwhile_lets_the_stack_go(
         if sum(slept) > 200:
             client("ec2").delete_tags(Resources=[instance_id], Tags=[{"Key": Tag.CYCLE}])
 
-    monkeypatch.setattr(guard.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     guard.guard_deletion(cloudformation.request("Delete"), patience_seconds=840)
     assert cloudformation.answers[0]["Status"] == "SUCCESS"
     assert 200 < sum(slept) < 300

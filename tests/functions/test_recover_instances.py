@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.functions.faults import answered
 from tests.functions.fleet import launch_one, own_tags_of, set_state, tag, terminate
 from tests.functions.left_behind import (
     NOW,
@@ -13,10 +14,9 @@ from tests.functions.left_behind import (
     recover,
     state_of,
 )
-from tests.functions.faults import answered
 from tests.functions.stack import Stack
 
-NEVER_STARTED = {"StartingInstances": []}
+NEVER_STARTED: dict[str, object] = {"StartingInstances": []}
 
 
 @pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
@@ -109,11 +109,10 @@ def test_an_instance_shown_running_just_after_the_end_is_watched_until_that_is_c
             assert cycle_of(web) is not None
             set_state(web, "stopped")
 
-    assert recover(stack, left.event, meanwhile=stop_after_half_a_minute)["recovered"] == []
+    assert recover(stack, left.event, meanwhile=stop_after_half_a_minute)["recovered"] == [web]
     assert state_of(web) == "running"
-    assert cycle_of(web) is not None
-    recover(stack, now=NOW.replace(minute=15))
     assert cycle_of(web) is None
+    assert "InstanceStranded" in stack.events()
 
 
 def test_an_instance_that_still_runs_a_minute_after_the_end_is_released(stack: Stack) -> None:
@@ -195,8 +194,9 @@ def test_an_execution_that_nobody_knows_is_given_a_quarter_of_an_hour(stack: Sta
     assert state_of(web) == "stopped"
     recover(stack, now=SINCE.replace(minute=16))
     assert state_of(web) == "running"
-    (message,) = stack.messages()
-    assert message["why"] == "The execution in charge of it does not exist."
+    stranded, recovered = stack.messages()
+    assert stranded["why"] == "The execution in charge of it does not exist."
+    assert recovered["event"] == "InstanceRecovered"
 
 
 def test_the_event_of_an_execution_that_nobody_knows_is_harmless(stack: Stack) -> None:

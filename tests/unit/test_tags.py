@@ -18,6 +18,7 @@ from stillpoint.tags import (
 from tests.unit.builders import at
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))
+SECONDS = MOMENTS.map(lambda moment: moment.replace(microsecond=0))
 EXECUTIONS = st.from_regex(r"[A-Za-z0-9_-]{1,80}", fullmatch=True)
 
 
@@ -90,10 +91,48 @@ def test_a_cycle_reads_as_the_execution_the_state_before_and_the_start() -> None
     )
 
 
-@given(EXECUTIONS, st.sampled_from(["running", "stopped"]), MOMENTS)
-def test_a_cycle_survives_its_text(execution: str, state: str, since: datetime) -> None:
-    cycle = Cycle(execution, state, since.replace(microsecond=0))
+def test_a_cursor_says_how_often_its_occurrence_has_failed_and_when_it_did_last() -> None:
+    cursor = Cursor(at("2026-11-22 03:00"), "1a2b3c4d", 1, at("2026-11-22 03:25"))
+    assert cursor.render() == "2026-11-22T03:00:00Z 1a2b3c4d failed=1 at=2026-11-22T03:25:00Z"
+    assert Cursor.parse(cursor.render()) == cursor
+
+
+@given(SECONDS, st.from_regex(r"[0-9a-f]{8}", fullmatch=True), st.integers(1, 9), SECONDS)
+def test_a_cursor_survives_its_text(
+    occurrence: datetime, fingerprint: str, failed: int, failed_at: datetime
+) -> None:
+    for cursor in (
+        Cursor(occurrence, fingerprint),
+        Cursor(occurrence, fingerprint, failed, failed_at),
+    ):
+        value = cursor.render()
+        assert Cursor.parse(value) == cursor
+        assert portable(value) == value
+
+
+def test_a_cycle_says_when_people_were_last_told_that_the_instance_is_down() -> None:
+    since, alerted = at("2026-11-22 03:00:05"), at("2026-11-22 03:04:00")
+    cycle = Cycle("i-0abc-20261122T030000Z", "running", since, alerted)
+    assert cycle.render() == (
+        "execution=i-0abc-20261122T030000Z before=running since=2026-11-22T03:00:05Z"
+        " alerted=2026-11-22T03:04:00Z"
+    )
     assert Cycle.parse(cycle.render()) == cycle
+
+
+def test_an_alert_at_no_possible_time_counts_as_none() -> None:
+    cycle = Cycle.parse("execution=a before=running since=2026-11-22T03:00:05Z alerted=soon")
+    assert cycle == Cycle("a", "running", at("2026-11-22 03:00:05"))
+
+
+@given(EXECUTIONS, st.sampled_from(["running", "stopped"]), SECONDS, st.none() | SECONDS)
+def test_a_cycle_survives_its_text(
+    execution: str, state: str, since: datetime, alerted: datetime | None
+) -> None:
+    cycle = Cycle(execution, state, since, alerted)
+    value = cycle.render()
+    assert Cycle.parse(value) == cycle
+    assert portable(value) == value
 
 
 def test_a_recovery_point_reads_as_its_time_image_and_consistency() -> None:
@@ -110,7 +149,18 @@ def test_hostile_values_are_read_without_an_exception(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "2026-11-22T03:00:00Z", "2026-11-22T03:00:00Z XYZ", "yesterday 1a2b3c4d", "  "],
+    [
+        "",
+        "2026-11-22T03:00:00Z",
+        "2026-11-22T03:00:00Z XYZ",
+        "yesterday 1a2b3c4d",
+        "  ",
+        "2026-11-22T03:00:00Z 1a2b3c4d failed=1",
+        "2026-11-22T03:00:00Z 1a2b3c4d failed=0 at=2026-11-22T03:25:00Z",
+        "2026-11-22T03:00:00Z 1a2b3c4d failed=10 at=2026-11-22T03:25:00Z",
+        "2026-11-22T03:00:00Z 1a2b3c4d failed=1 at=soon",
+        "2026-11-22T03:00:00Z 1a2b3c4d failed=1 at=2026-11-22T03:25:00Z and more",
+    ],
 )
 def test_an_unreadable_cursor_is_none(text: str) -> None:
     assert Cursor.parse(text) is None
