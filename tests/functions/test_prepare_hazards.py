@@ -31,6 +31,16 @@ def new_key() -> str:
     return arn
 
 
+def aws_managed(key: str) -> str:
+    kms_backends[ACCOUNT][REGION].keys[key.rpartition("/")[2]].key_manager = "AWS"
+    return key
+
+
+def disabled(key: str) -> str:
+    client("kms").disable_key(KeyId=key.rpartition("/")[2])
+    return key
+
+
 def with_volume_of(key: str) -> str:
     instance_id = launch_one()
     attach_volume(instance_id, kms_key_id=key)
@@ -63,6 +73,7 @@ ARRANGED: dict[str, Callable[[], str]] = {
     "auto-scaling": lambda: launch_one(tags={"aws:autoscaling:groupName": "web-asg"}),
     "stop-protection": lambda: changed(disable_api_stop=True),
     "kms-not-granted": lambda: with_volume_of(new_key()),
+    "kms-key-unusable": lambda: with_volume_of(disabled(aws_managed(new_key()))),
     "instance-store": lambda: launch_one(instance_type="m5d.large"),
     "public-ip": lambda: after(lend_public_ip),
 }
@@ -146,7 +157,7 @@ def test_a_key_that_is_not_granted_is_named(stack: Stack) -> None:
 
 def test_the_key_that_aws_manages_for_ebs_needs_no_grant(stack: Stack) -> None:
     key = new_key()
-    kms_backends[ACCOUNT][REGION].keys[key.rpartition("/")[2]].key_manager = "AWS"
+    aws_managed(key)
     web = with_volume_of(key)
     assert codes(stack.invoke("prepare_backup", a_backup_of(web))) == []
 

@@ -6,7 +6,7 @@ import pytest
 
 from stillpoint.aws.client import client
 from stillpoint.errors import RecoveryIncomplete
-from stillpoint.tags import Cursor
+from stillpoint.tags import Cursor, Tag
 from tests.functions.captured import INITIATED
 from tests.functions.faults import answered, refused, throttled
 from tests.functions.fleet import capture, launch_one, own_tags_of, tag, tags_of, terminate
@@ -61,6 +61,24 @@ def test_a_half_made_image_goes_with_its_snapshots(stack: Stack, by: str) -> Non
     assert (len(images()), len(snapshots())) == (1, 1)
     recover(stack, *([left.event] if by == "event" else []))
     assert (images(), snapshots()) == (set(), set())
+
+
+def test_the_newest_image_of_a_server_that_does_not_start_is_left_alone(stack: Stack) -> None:
+    left = left_behind(stack)
+    image = make(left.instance_ids[0], left.execution)
+    with refused("ec2", "StartInstances", "InsufficientInstanceCapacity"):
+        recover(stack, left.event)
+    assert images() == {image}
+    recover(stack, now=NOW + timedelta(minutes=5))
+    assert images() == set()
+    assert failures_of(left.instance_ids[0])[0] == 1
+
+
+def test_a_failure_that_no_cursor_can_hold_is_told_all_the_same(stack: Stack) -> None:
+    left = left_behind(stack, state="running")
+    client("ec2").delete_tags(Resources=left.instance_ids, Tags=[{"Key": Tag.LAST}])
+    recover(stack, left.event)
+    assert stack.events() == ["BackupFailed"]
 
 
 @pytest.mark.parametrize("state", ["pending", "available"])

@@ -20,9 +20,9 @@ NOW = "{% $now() %}"
 BREAKS: list[tuple[Rule, Path, object, str]] = [
     (
         asl_rules.unreachable_states,
-        ("States", "AllRunning?", "Choices", 3, "Next"),
+        ("States", "AlertStranded", "Catch", 0, "Next"),
         "StartDeadline?",
-        "AlertStranded cannot be reached",
+        "PublishStranded cannot be reached",
     ),
     (
         asl_rules.unreachable_states,
@@ -370,8 +370,9 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
         ("States", "AlertStranded", "Assign", "resume_from"),  # an alert must not gain time
         NOW,
         (
-            "AlertStranded, AllRunning?, DescribeStarting, StartDeadline?, StartMembers,"
-            " WaitForStart, WaitToStartAgain go round without a deadline"
+            "AlertStranded, AllRunning?, DescribeStarting, PublishStranded, StartDeadline?,"
+            " StartMembers, TellOfBlindness?, WaitForStart, WaitToStartAgain go round without a"
+            " deadline"
         ),
     ),
     (
@@ -379,8 +380,9 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
         ("States", "StartDeadline?", "Choices", 0, "Next"),
         "WaitToStartAgain",
         (
-            "AlertStranded, AllRunning?, DescribeStarting, StartDeadline?, StartMembers,"
-            " WaitForStart, WaitToStartAgain go round without a deadline"
+            "AlertStranded, AllRunning?, DescribeStarting, PublishStranded, StartDeadline?,"
+            " StartMembers, TellOfBlindness?, WaitForStart, WaitToStartAgain go round without a"
+            " deadline"
         ),
     ),
 ]

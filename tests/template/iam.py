@@ -12,6 +12,9 @@ from tests.template.cloudformation import Stack
 
 ARN = "arn:${AWS::Partition}:ec2:${AWS::Region}:"
 INSTANCES = f"{ARN}${{AWS::AccountId}}:instance/*"
+LICENCES = (
+    "arn:${AWS::Partition}:license-manager:${AWS::Region}:${AWS::AccountId}:license-configuration:*"
+)
 MADE = frozenset({f"{ARN}:image/*", f"{ARN}:snapshot/*"})
 """Images and snapshots: their ARNs have no account."""
 
@@ -153,6 +156,8 @@ def reach_beyond_scheduled_instances(found: Iterable[Statement]) -> list[str]:
         "ec2:StartInstances": [
             (frozenset({INSTANCES}), ON_SCHEDULED),
             (frozenset({INSTANCES}), ON_IN_CYCLE),
+            # No instance: what a start of a licensed instance is authorised on as well.
+            (frozenset({LICENCES}), {}),
         ],
         "ec2:CreateImage": [(frozenset({INSTANCES}), ON_SCHEDULED), (MADE, MADE_OURS)],
     }

@@ -79,8 +79,25 @@ def test_only_running_counts_as_running(ids: list[str]) -> None:
         status("i-9b", "shutting-down"),
         *(status(i, "running") for i in ids),
     )
-    assert value(assign["running_at"], {"running_at": {}}, result=result).keys() == set(ids)
+    seen = {
+        "running_at": {},
+        "stopped_at": dict.fromkeys(ids, ago(seconds=120)),
+        "quiesce_from": ago(seconds=10),
+    }
+    assert value(assign["running_at"], seen, result=result).keys() == set(ids)
     assert value(assign["down"], result=result) == []
+
+
+@SIZES
+def test_one_that_was_never_seen_stopped_is_believed_to_run_only_after_a_minute(
+    ids: list[str],
+) -> None:
+    assign = STATES["DescribeStarting"]["Assign"]["running_at"]
+    result = statuses(*(status(i, "running") for i in ids))
+    soon = {"running_at": {}, "stopped_at": {}, "quiesce_from": ago(seconds=10)}
+    assert value(assign, soon, result=result) == {}
+    late = soon | {"quiesce_from": ago(seconds=120)}
+    assert value(assign, late, result=result).keys() == set(ids)
 
 
 @SIZES

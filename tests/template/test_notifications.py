@@ -86,7 +86,20 @@ def test_the_planner_is_not_called_silent_between_two_ticks(
     any_stack: Stack, template: dict[str, Any]
 ) -> None:
     longest = max(template["Parameters"]["TickInterval"]["AllowedValues"])
-    assert any_stack.properties("PlannerSilentAlarm")["Period"] >= 2 * 60 * longest
+    (counted,) = (
+        each["MetricStat"]
+        for each in any_stack.properties("PlannerSilentAlarm")["Metrics"]
+        if "MetricStat" in each
+    )
+    assert counted["Period"] >= 2 * 60 * longest
+
+
+@pytest.mark.parametrize("name", ["PlannerSilentAlarm", "RecoverySilentAlarm"])
+def test_an_alarm_on_silence_counts_no_data_as_no_invocation(name: str, any_stack: Stack) -> None:
+    queries = any_stack.properties(name)["Metrics"]
+    (returned,) = (each for each in queries if each.get("ReturnData", True))
+    assert returned["Expression"] == "FILL(counted, 0)"
+    assert [each["Id"] for each in queries if "MetricStat" in each] == ["counted"]
 
 
 def test_the_topic_is_encrypted_with_a_key_of_ours_that_publishers_may_use(

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from stillpoint.plan import Status
+from stillpoint.plan import Plan, Status
 from tests.unit.builders import an_instance, at, plan, started, verdict
 
 
@@ -85,3 +87,29 @@ def test_waiting_for_more_than_an_hour_is_overdue() -> None:
     waiting = an_instance(anti_affinity="pair")
     assert not verdict(plan(waiting, peer, now=at("2026-11-22 04:00"))).overdue
     assert verdict(plan(waiting, peer, now=at("2026-11-22 04:00:01"))).overdue
+
+
+def test_a_peer_that_has_just_started_is_not_back_yet() -> None:
+    def pair(launched: str) -> Plan:
+        peer = an_instance("i-0b", anti_affinity="pair", seen="2026-11-22 03:00")
+        return plan(an_instance(anti_affinity="pair"), replace(peer, launch_time=at(launched)))
+
+    assert verdict(pair("2026-11-22 02:55")).reason.endswith("i-0b has just started")
+    assert started(pair("2026-11-22 02:45")) == ["i-0a"]
+
+
+def test_a_peer_without_a_schedule_counts_and_is_no_business_of_ours_otherwise() -> None:
+    peer = an_instance("i-0b", anti_affinity="pair", state="stopped", schedule=None)
+    made = plan(an_instance(anti_affinity="pair"), peer)
+    assert made.backups == ()
+    assert [one.instance_id for one in made.verdicts] == ["i-0a"]
+
+
+def test_a_stranded_instance_and_a_large_group_do_not_stop_the_whole_fleet() -> None:
+    stranded = an_instance("i-99", in_backup=True)
+    group = [an_instance(f"i-0{n}", group="erp") for n in range(5)]
+    small = an_instance("i-f0")
+    at_once = plan(stranded, *group, small, max_concurrent=5)
+    assert started(at_once) == []
+    later = plan(stranded, *group, small, max_concurrent=5, now=at("2026-11-22 04:30"))
+    assert started(later) == ["i-f0"]

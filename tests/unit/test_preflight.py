@@ -76,6 +76,11 @@ AGAINST_A_STOP = {
         Surroundings(ungranted_keys=("arn:aws:kms:eu-west-1:111122223333:key/k",)),
         "(arn:aws:kms:eu-west-1:111122223333:key/k)",
     ),
+    "kms-key-unusable": (
+        instance(),
+        Surroundings(unusable_keys=("arn:aws:kms:eu-west-1:111122223333:key/k",)),
+        "(arn:aws:kms:eu-west-1:111122223333:key/k)",
+    ),
     "instance-store": (
         instance(instance_type="m5d.large"),
         Surroundings(instance_store=True),

@@ -3,11 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from stillpoint.grouping import Group, Subject
 from stillpoint.plan import Trigger
 from stillpoint.policy import BackupPolicy, Method
+from stillpoint.tags import Cycle, Tag
+
+PEER_SETTLES = timedelta(minutes=10)
+"""EC2 calls an instance running while its system still boots and its services start."""
+DOWN_FOR_LONG = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +35,22 @@ class Admissions:
 
 
 def admit(
-    candidates: Iterable[Candidate], subjects: Iterable[Subject], max_concurrent: int
+    candidates: Iterable[Candidate],
+    subjects: Iterable[Subject],
+    max_concurrent: int,
+    now: datetime,
 ) -> Admissions:
     """Admit the oldest occurrences first, as many as the limits allow.
 
     A candidate with an anti-affinity peer that is down lets the others pass. One for which
-    there is no room does not: else a large group would wait for ever behind small ones.
+    there is no room does not: else a large group would wait for ever behind small ones. Only if
+    the room is taken by instances that have been down for long, stranded perhaps, does it let the
+    others pass: nobody knows when they will be back.
     """
     present = [subject for subject in subjects if not subject.gone]
     taken = sum(subject.in_backup for subject in present)
-    peers = _Peers(present)
+    taken_for_long = sum(_is_down_for_long(subject, now) for subject in present)
+    peers = _Peers(present, now)
     admitted: dict[str, Candidate] = {}
     waiting: dict[str, str] = {}
     first_in_line: Group | None = None
@@ -51,7 +62,8 @@ def admit(
         elif first_in_line is not None:
             waiting[group.group_id] = f"waits in line behind {first_in_line}"
         elif taken + size > max_concurrent:
-            first_in_line = group
+            if taken_for_long + size <= max_concurrent:
+                first_in_line = group
             waiting[group.group_id] = (
                 f"waits for room: {taken} of at most {max_concurrent} instances "
                 f"are in a backup and this one needs {size}"
@@ -66,7 +78,7 @@ def admit(
 class _Peers:
     """The instances that are down, or about to be, by anti-affinity name."""
 
-    def __init__(self, subjects: Iterable[Subject]) -> None:
+    def __init__(self, subjects: Iterable[Subject], now: datetime) -> None:
         self._down: dict[str, dict[str, str]] = defaultdict(dict)
         for subject in subjects:
             name = subject.anti_affinity
@@ -77,6 +89,8 @@ class _Peers:
             elif subject.instance.state != "running":
                 state = f"{subject.label} is {subject.instance.state}"
                 self._down[name][subject.instance_id] = state
+            elif _has_just_started(subject, now):
+                self._down[name][subject.instance_id] = f"{subject.label} has just started"
 
     def obstacle(self, group: Group) -> str | None:
         """Return why an anti-affinity peer keeps a group from going down, or None."""
@@ -96,6 +110,16 @@ class _Peers:
             name = subject.anti_affinity
             if name is not None:
                 self._down[name][subject.instance_id] = f"{subject.label} starts its backup now"
+
+
+def _has_just_started(subject: Subject, now: datetime) -> bool:
+    launched = subject.instance.launch_time
+    return launched is not None and now - launched < PEER_SETTLES
+
+
+def _is_down_for_long(subject: Subject, now: datetime) -> bool:
+    cycle = Cycle.parse(subject.instance.tags.get(Tag.CYCLE, ""))
+    return subject.in_backup and (cycle is None or now - cycle.since > DOWN_FOR_LONG)
 
 
 def _goes_down(subject: Subject) -> bool:

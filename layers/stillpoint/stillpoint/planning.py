@@ -54,9 +54,10 @@ def make_plan(
 ) -> Plan:
     """Return the plan for an instant.
 
-    `instances` are all that carry a schedule or are in a backup. With `backup_now`, the groups
-    of those instance ids are started at once, within the same limits, and nothing else is: no
-    scheduled backup, no enrolment, no problem; each id that cannot start gets a refusal.
+    `instances` are all that carry a schedule, are in a backup or have anti-affinity peers. With
+    `backup_now`, the groups of those instance ids are started at once, within the same limits, and
+    nothing else is: no scheduled backup, no enrolment, no problem; each id that cannot start gets
+    a refusal.
     """
     now = now.astimezone(UTC).replace(microsecond=0)
     subjects = survey(instances, limits.defaults, now)
@@ -66,11 +67,12 @@ def make_plan(
         candidates = [standing.candidate for standing in standings if standing.candidate]
     else:
         candidates = _requested(by_instance, backup_now, now)
-    admissions = admit(candidates, subjects, limits.max_concurrent)
+    admissions = admit(candidates, subjects, limits.max_concurrent, now)
     backups = tuple(_backup(candidate) for candidate in admissions.admitted.values())
     verdicts = tuple(
         _verdict(subject, by_instance.get(subject.instance_id), admissions, now)
         for subject in subjects
+        if subject.policy is not None or subject.in_backup or subject.gone
     )
     if backup_now is not None:
         refusals = _refusals(backup_now, by_instance, admissions, verdicts)

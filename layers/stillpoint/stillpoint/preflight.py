@@ -49,12 +49,14 @@ class Surroundings:
     """What must be known about an instance beyond what DescribeInstances says.
 
     `ungranted_keys` are the ARNs of the KMS keys of its encrypted volumes that the stack may not
-    use. `instance_store` says that its type brings instance-store volumes.
+    use, `unusable_keys` those that nobody can use now. `instance_store` says that its type brings
+    instance-store volumes.
     """
 
     stop_protected: bool = False
     instance_store: bool = False
     ungranted_keys: tuple[str, ...] = ()
+    unusable_keys: tuple[str, ...] = ()
 
 
 GONE = Hazard(
@@ -118,6 +120,13 @@ KMS_NOT_GRANTED = Hazard(
     " instance but not start it again.",
     "Add the key's ARN to the stack parameter KmsKeyArns and deploy.",
 )
+KMS_KEY_UNUSABLE = Hazard(
+    "kms-key-unusable",
+    Rule.NEVER,
+    "An encrypted volume's KMS key is disabled or about to be deleted: EC2 could stop the instance"
+    " but not start it again.",
+    "Enable the key, or cancel its deletion, at once: the instance does not survive a stop.",
+)
 INSTANCE_STORE = Hazard(
     "instance-store",
     Rule.UNLESS_ACCEPTED,
@@ -144,6 +153,7 @@ HAZARDS = (
     AUTO_SCALING,
     STOP_PROTECTION,
     KMS_NOT_GRANTED,
+    KMS_KEY_UNUSABLE,
     INSTANCE_STORE,
     PUBLIC_IP,
 )
@@ -193,6 +203,7 @@ def _stop_hazards(instance: Instance, around: Surroundings) -> list[tuple[Hazard
         (AUTO_SCALING, group is not None, f"group {group}"),
         (STOP_PROTECTION, around.stop_protected, ""),
         (KMS_NOT_GRANTED, bool(around.ungranted_keys), ", ".join(around.ungranted_keys)),
+        (KMS_KEY_UNUSABLE, bool(around.unusable_keys), ", ".join(around.unusable_keys)),
         (INSTANCE_STORE, around.instance_store, instance.instance_type),
         (PUBLIC_IP, instance.public_ip is not None, instance.public_ip or ""),
     )

@@ -62,10 +62,16 @@ def discard(image: Image | None, snapshots: Iterable[Snapshot]) -> list[str]:
     return stayed
 
 
+def is_markable(instance: Instance, occurrence: datetime) -> bool:
+    """Return whether a failure of the occurrence can be written on the instance's cursor."""
+    cursor = Cursor.parse(instance.tags.get(Tag.LAST, ""))
+    return Tag.SCHEDULE in instance.tags and cursor is not None and cursor.occurrence <= occurrence
+
+
 def is_news(instance: Instance, occurrence: datetime, attempt: int) -> bool:
     """Return whether the instance's cursor does not say yet that this attempt failed."""
     cursor = Cursor.parse(instance.tags.get(Tag.LAST, ""))
-    if cursor is None or cursor.occurrence > occurrence:
+    if cursor is None or not is_markable(instance, occurrence):
         return False
     return cursor.occurrence < occurrence or cursor.failed_attempts < attempt
 
@@ -76,8 +82,6 @@ def mark_failed(instance: Instance, occurrence: datetime, attempt: int, now: dat
     The planner reads it and makes another attempt if there is one left. One that has lost its
     schedule gets no other attempt, and may not be written on.
     """
-    if Tag.SCHEDULE not in instance.tags:
-        return
     cursor = Cursor.parse(instance.tags.get(Tag.LAST, ""))
     if cursor is not None and is_news(instance, occurrence, attempt):
         failed = Cursor(occurrence, cursor.fingerprint, attempt, now)

@@ -29,6 +29,7 @@ _TRANSIENT = frozenset(
         "RequestTimeout",
         "ServiceUnavailable",
         "Throttling",
+        "Throttled",
         "ThrottlingException",
         "TooManyRequestsException",
         "Unavailable",
@@ -54,7 +55,7 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if error_code(error) in _TRANSIENT or status >= 500:  # noqa: PLR2004 (HTTP server errors)
+        if error_code(error) in _TRANSIENT or status == 429 or status >= 500:  # noqa: PLR2004 (HTTP)
             raise AwsUnavailable(f"{doing}: {error}") from error
         raise AwsRefused(f"{doing}: {error}") from error
     except ParamValidationError as error:

@@ -27,6 +27,8 @@ from stillpoint.tags import Cycle, LastRecoveryPoint, Tag
 
 AMI_DEADLINE = timedelta(hours=24)
 """An AMI takes "sometimes up to 24 hours" (EC2 User Guide, "Create an Amazon EBS-backed AMI")."""
+IMAGE_TIMED_OUT = "ImageTimedOut"
+"""Said of an image that is pending for too long. It is proven, so it is kept."""
 IMAGE_VISIBLE = timedelta(minutes=10)
 """EC2 may not show at once what it has made (EC2 Developer Guide, "Eventual consistency")."""
 
@@ -70,12 +72,13 @@ class _Point:
             return [Failure("complete", "SnapshotFailed", cause, instance_id)]
         if image.state != "available" and now - captured_at > AMI_DEADLINE:
             cause = f"The image {image.image_id} is still {image.state} after 24 hours."
-            return [Failure("complete", "ImageTimedOut", cause, instance_id)]
+            return [Failure("complete", IMAGE_TIMED_OUT, cause, instance_id)]
         return []
 
     def is_good(self, now: datetime) -> bool:
         """Whether it is a recovery point, or becomes one when its image is available."""
-        return self.image is not None and self.assessment is not None and not self.failures(now)
+        found = {failure.error for failure in self.failures(now)} - {IMAGE_TIMED_OUT}
+        return self.image is not None and self.assessment is not None and not found
 
     @property
     def is_down(self) -> bool:

@@ -19,8 +19,9 @@ _PAGE = 1000
 
 
 def scheduled_instances() -> list[Instance]:
-    """Return every instance that has a schedule or is in a backup."""
-    return list(_describe([{"Name": "tag-key", "Values": [Tag.SCHEDULE, Tag.CYCLE]}]))
+    """Return every instance that has a schedule, is in a backup, or may be a peer of one."""
+    keys = [Tag.SCHEDULE, Tag.CYCLE, Tag.ANTI_AFFINITY]
+    return list(_describe([{"Name": "tag-key", "Values": keys}]))
 
 
 def instances_by_id(instance_ids: Collection[str]) -> dict[str, Instance]:

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from stillpoint.aws.client import client, error_code, translated
 from stillpoint.aws.ec2 import tags_of
+from stillpoint.errors import AwsRefused
 from stillpoint.recovery_point import Snapshot
 from stillpoint.tags import Tag, iso
 
@@ -111,24 +112,33 @@ def volumes_attached_to(instance_ids: Collection[str]) -> list[Volume]:
         ]
 
 
-def is_aws_managed_key(kms_key_arn: str) -> bool:
-    """Return whether a KMS key is AWS's own, which every principal of the account may use by EC2.
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A KMS key. `aws_managed` keys may be used through EC2 by every principal of the account."""
 
-    A key that we may not even look at is somebody's own (KMS Developer Guide, "AWS managed keys").
+    aws_managed: bool
+    enabled: bool
+
+
+def describe_key(kms_key_arn: str) -> Key | None:
+    """Return what KMS says of a key, or None if it may not be looked at: it is somebody's own.
+
+    A key that is disabled or about to be deleted does not disturb a running instance, whose
+    volumes keep their data keys, but the next start needs it (KMS Developer Guide, "How unusable
+    KMS keys affect data keys").
     """
     try:
         with translated(f"reading the key {kms_key_arn}"):
-            return bool(
-                client("kms").describe_key(KeyId=kms_key_arn)["KeyMetadata"]["KeyManager"] == "AWS"
-            )
-    except Exception as error:
+            row = client("kms").describe_key(KeyId=kms_key_arn)["KeyMetadata"]
+    except AwsRefused as error:
         cause = error.__cause__
         if isinstance(cause, ClientError) and error_code(cause) in {
             "AccessDeniedException",
             "NotFoundException",
         }:
-            return False
+            return None
         raise
+    return Key(row["KeyManager"] == "AWS", row.get("KeyState", "Enabled") == "Enabled")
 
 
 def deregister(image_id: str) -> frozenset[str]:

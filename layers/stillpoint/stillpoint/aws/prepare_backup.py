@@ -1,6 +1,6 @@
 """Preparing a backup: reading what could go wrong, and writing down what is about to be done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -121,25 +121,38 @@ def _surroundings(
     if not stopping:
         return {}
     with_store = ec2.types_with_instance_store([i.instance_type for i in stopping])
-    ungranted: dict[str, set[str]] = {}
-    managed: dict[str, bool] = {}
-    for volume in images.volumes_attached_to([i.instance_id for i in stopping]):
-        key = volume.kms_key_arn
-        if key is None or key in settings.kms_key_arns:
-            continue
-        if key not in managed:
-            managed[key] = images.is_aws_managed_key(key)
-        if not managed[key]:
-            for instance_id in volume.instance_ids:
-                ungranted.setdefault(instance_id, set()).add(key)
+    ungranted, unusable = _bad_keys([i.instance_id for i in stopping], settings.kms_key_arns)
     return {
         instance.instance_id: Surroundings(
             stop_protected=ec2.stop_protected(instance.instance_id),
             instance_store=instance.instance_type in with_store,
             ungranted_keys=tuple(sorted(ungranted.get(instance.instance_id, ()))),
+            unusable_keys=tuple(sorted(unusable.get(instance.instance_id, ()))),
         )
         for instance in stopping
     }
+
+
+def _bad_keys(
+    instance_ids: Sequence[str], granted: Collection[str]
+) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Return the KMS keys that the stack may not use, and those that nobody can, by instance."""
+    keys: dict[str, images.Key | None] = {}
+    ungranted: dict[str, set[str]] = {}
+    unusable: dict[str, set[str]] = {}
+    for volume in images.volumes_attached_to(instance_ids):
+        arn = volume.kms_key_arn
+        if arn is None:
+            continue
+        if arn not in keys:
+            keys[arn] = images.describe_key(arn)
+        key = keys[arn]
+        for instance_id in volume.instance_ids:
+            if arn not in granted and not (key and key.aws_managed):
+                ungranted.setdefault(instance_id, set()).add(arn)
+            if key is not None and not key.enabled:
+                unusable.setdefault(instance_id, set()).add(arn)
+    return ungranted, unusable
 
 
 def _write_ahead(

@@ -250,6 +250,8 @@ class _Recovery:
         if executions.describe(self._settings.state_machine_arn, following) is not None:
             return
         instances = ec2.instances_by_id(execution.instance_ids)
+        if any(_is_down(instance) for instance in instances.values()):
+            return  # its newest image may be all that a replacement can be made of
         made = images.images_of(execution.name)
         snapshots = images.snapshots_of(execution.name)
         good = {
@@ -265,7 +267,8 @@ class _Recovery:
         now = datetime.now(UTC)
         unmarked = [i for i in instances.values() if aftermath.is_news(i, occurrence, attempt)]
         missing = set(execution.instance_ids) - good
-        if missing and unmarked:
+        markable = [i for i in instances.values() if aftermath.is_markable(i, occurrence)]
+        if missing and (unmarked or not markable):
             # The mark hides the failure from the next look: people are told before it is written.
             tell = partial(self._tell_cut_off, execution, instances, good, stayed, now)
             self._even_if_refused(f"telling of {execution.name}", tell)
@@ -311,6 +314,13 @@ class _Recovery:
                 execution_arn=execution.arn,
             ),
         )
+
+
+def _is_down(instance: Instance) -> bool:
+    cycle = Cycle.parse(instance.tags.get(Tag.CYCLE, ""))
+    if cycle is None or cycle.state_before != "running":
+        return False
+    return instance.state in {"stopping", "stopped", "pending"}
 
 
 def _start(instance: Instance) -> str:
