@@ -17,7 +17,7 @@ COMPILE := .venv/bin/uv --no-config pip compile --quiet --universal --python-ver
 	--python $(PYTHON_OF_VENV) --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo sandbox test check bench lock environments clean
+.PHONY: help demo sandbox test check faults bench lock environments clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: check ## Everything: check, then the tests of functions, template and sand
 	@$(PYTEST) -n auto tests --ignore=tests/unit --ignore=tests/sandbox
 	@echo '== sandbox' # one test at a time: it keeps time, and needs the machine to itself
 	@$(PYTEST) tests/sandbox
+
+faults: environments ## Try every fault at every point of a backup, in virtual time
+	@$(PYTHON_OF_VENV) -m sandbox faults
 
 bench: environments ## Measure downtime, calls and price at real speed
 	@$(PYTHON_OF_VENV) -m benchmarks

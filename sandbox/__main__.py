@@ -1,4 +1,4 @@
-"""The command line: `python -m sandbox up | run SCENARIO | demo`."""
+"""The command line: `python -m sandbox up | run SCENARIO | demo | faults`."""
 
 import argparse
 import shlex
@@ -7,6 +7,7 @@ import sys
 import threading
 
 from sandbox import demo, run, scenario, session
+from sandbox.faults import command as faults
 from sandbox.process import SandboxError
 from sandbox.tables import outcome_lines
 
@@ -20,10 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
         match options.command:
             case "up":
                 return _up(options)
-            case "run" if options.list:
-                return _list()
             case "run":
-                return _run(options)
+                return _list() if options.list else _run(options)
+            case "faults":
+                return _faults(options)
             case _:
                 return demo.main(scale=options.scale, seed=options.seed, port=options.port)
     except SandboxError as error:
@@ -44,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("scenario", nargs="?", help="its name, or the path of a .toml file")
     one.add_argument("--list", action="store_true", help="list the scenarios")
     show = commands.add_parser("demo", help="back up a small fleet and show what came of it")
+    every = commands.add_parser("faults", help="try every fault at every point, in virtual time")
+    every.add_argument("--only", metavar="POINT:FAULT", help="play one case, with its history")
+    every.add_argument("--seed", type=int, default=1, help="of everything that is left to chance")
+    every.add_argument("--sample", action="store_true", help="play one fault at each point")
+    every.add_argument("--walks", type=int, default=faults.WALKS, help="runs with several faults")
+    every.add_argument("--processes", type=int, help="as many as processors if left out")
     for each in (up, one, show):
         each.add_argument("--scale", type=float, help="simulated seconds per real second")
         each.add_argument("--seed", type=int, help="of everything that is left to chance")
@@ -74,6 +81,16 @@ def _list() -> int:
     for name in scenario.names():
         print(f"{name:26} {scenario.load(name).title}")
     return 0
+
+
+def _faults(options: argparse.Namespace) -> int:
+    return faults.main(
+        only=options.only,
+        seed=options.seed,
+        sample=options.sample,
+        number_of_walks=options.walks,
+        processes=options.processes,
+    )
 
 
 def _run(options: argparse.Namespace) -> int:

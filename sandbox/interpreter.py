@@ -13,36 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sandbox import expressions, rules
 from sandbox.clock import iso
 from sandbox.expressions import QueryEvaluationError
 from sandbox.parallel import Parallel, on_threads
+from sandbox.surroundings import Time, Work
 from sandbox.tasks import StateError
 
 # Events that AWS adds between a state's Entered and its Exited: scheduled, started, ended.
 EVENTS_PER_TASK: Final = 3
-
-
-class Time(Protocol):
-    """What an execution needs of a clock."""
-
-    def now(self) -> float:
-        """Return simulated seconds since the epoch."""
-        ...
-
-    def sleep(self, simulated: float, interrupt: threading.Event | None = None) -> bool:
-        """Wait so many simulated seconds, or until `interrupt` is set."""
-        ...
-
-
-class Work(Protocol):
-    """What an execution needs of the services that its Task states call."""
-
-    def run(self, resource: str, arguments: Any, timeout: float | None) -> Any:
-        """Return the result of a task. Raises StateError."""
-        ...
 
 
 class Interrupted(Exception):
@@ -73,6 +54,7 @@ class Frame:
     context: dict[str, Any]
     variables: dict[str, Any]
     stopped: threading.Event = field(default_factory=threading.Event)
+    spoiled: bool = False
 
 
 class Execution:
@@ -108,6 +90,7 @@ class Execution:
         self._deadline = math.inf if limit is None else clock.now() + float(limit)
         self._timed_out = False
         self.events = 1
+        self._entering: Frame | None = None
         self.transitions = 0
         self.positions: dict[str, Position] = {}
 
@@ -127,6 +110,15 @@ class Execution:
     def expire(self) -> None:
         """Let TimeoutSeconds be over now: the next state to begin finds that out."""
         self._deadline = self._clock.now()
+
+    def spoil(self) -> None:
+        """Let the expressions of the state that is being entered fail, whatever they are.
+
+        An evaluation has limits of time and memory that no definition can be sure of (Step
+        Functions Developer Guide, "Transforming data with JSONata"). To be called by `on_enter`.
+        """
+        if self._entering is not None:
+            self._entering.spoiled = True
 
     # -- states ---------------------------------------------------------------
 
@@ -303,6 +295,7 @@ class Execution:
     def _catch(
         self, frame: Frame, state: dict[str, Any], value: Any, failure: StateError
     ) -> tuple[Any, str | None]:
+        frame.spoiled = False  # what is caught has been evaluated in vain, and is over
         for catcher in state.get("Catch", []):
             if rules.matches(catcher, failure):
                 error = {"Error": failure.error, "Cause": failure.cause}
@@ -312,6 +305,8 @@ class Execution:
     # -- data -----------------------------------------------------------------
 
     def _render(self, frame: Frame, template: Any, value: Any, **more: Any) -> Any:
+        if frame.spoiled:
+            raise QueryEvaluationError("the evaluation has exceeded its limits")
         states = {"input": value, "context": frame.context, **more}
         return expressions.render(template, frame.variables, states)
 
@@ -340,6 +335,7 @@ class Execution:
         now = self._clock.now()
         item = frame.context.get("Map", {}).get("Item", {}).get("Value")
         self.positions[frame.path] = Position(name, now, item)
+        frame.spoiled, self._entering = False, frame
         self._on_enter(name)
         self._check(frame)
         self.transitions += 1

@@ -1,29 +1,25 @@
 """The whole: the real template, built, deployed, ticking, and judged by the EC2 model."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox import demo, run, scenario
+from sandbox import demo, run
 from sandbox.phases import PHASES
 from sandbox.progress import deployed_phases
-from sandbox.session import Session, deployed
+from sandbox.session import Session
 
 pytestmark = pytest.mark.deployed
 
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[Session]:
-    with deployed(scale=20, seed=20261122, say=print) as running:
-        yield running
+type Play = Callable[[str], run.Report]
 
 
-@pytest.fixture(scope="module")
-def report(session: Session) -> run.Report:
-    return run.play(session, scenario.load(demo.FLEET), print)
+@pytest.fixture
+def report(played: Play) -> run.Report:
+    return played(demo.FLEET)
 
 
 def test_the_demo_s_fleet_is_backed_up_and_every_claim_is_true(report: run.Report) -> None:
@@ -79,7 +75,7 @@ def test_functions_cost_what_they_cost_and_fail_never(session: Session, report: 
 
 @pytest.mark.parametrize("name", ["lost-response", "hung-guest"])
 def test_a_fault_has_the_end_that_its_scenario_expects(
-    session: Session, report: run.Report, name: str
+    played: Play, report: run.Report, name: str
 ) -> None:
     assert report.outcomes
-    assert run.play(session, scenario.load(name), print).failures == []
+    assert played(name).failures == []

@@ -1,0 +1,112 @@
+"""One run's cloud: a stack deployed into virtual time, from which nothing leaves this process."""
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sandbox.ec2 import Physics, World
+from sandbox.virtual import lambdas as functions
+from sandbox.virtual import network, process_time
+from sandbox.virtual.executions import Executions
+from sandbox.virtual.front_door import FrontDoor
+from sandbox.virtual.journal import Journal
+from sandbox.virtual.lambdas import Lambdas
+from sandbox.virtual.mischief import Fault, Kind, Mischief
+from sandbox.virtual.permissions import Permissions
+from sandbox.virtual.rules import Rules
+from sandbox.virtual.scheduler import Scheduler
+from sandbox.virtual.services import Ec2, Json, Sns, kms
+from sandbox.virtual.stack import ACCOUNT, REGION, make_stack
+from stillpoint.aws.client import client
+
+OWNER = "arn:aws:iam::000000000000:user/owner"
+
+
+class Cloud:
+    """A deployed stack with its EC2, and what is to go wrong."""
+
+    def __init__(
+        self,
+        *,
+        seed: str,
+        start: float,
+        parameters: Mapping[str, str],
+        faults: tuple[Fault, ...] = (),
+        physics: Physics | None = None,
+    ) -> None:
+        """`start` is the first moment, as epoch seconds."""
+        self.scheduler = Scheduler(start)
+        self.journal = Journal(self.scheduler.now)
+        self.mischief = Mischief(faults, self.scheduler.now)
+        self.stack = make_stack(parameters)
+        self.world = World(self.scheduler, seed, physics)
+        self.lambdas = Lambdas(self.stack, self.scheduler, self.journal)
+        parts: dict[str, Any] = {
+            "scheduler": self.scheduler,
+            "lambdas": self.lambdas,
+            "mischief": self.mischief,
+            "journal": self.journal,
+            "seed": seed,
+        }
+        self.executions = Executions(self.stack, **parts)
+        self.rules = Rules(self.stack, **parts)
+        self.door = FrontDoor(
+            {
+                "ec2": Ec2(self.world),
+                "sns": Sns(self.journal),
+                "kms": kms(),
+                "stepfunctions": Json(
+                    {
+                        "StartExecution": self.executions.start,
+                        "DescribeExecution": self.executions.describe,
+                        "ListExecutions": self.executions.list,
+                        "StopExecution": self.executions.stop,
+                    }
+                ),
+            },
+            Permissions(self.stack, self.world),
+            scheduler=self.scheduler,
+            mischief=self.mischief,
+            journal=self.journal,
+            seed=seed,
+        )
+        self.executions.door = self.door
+        self.executions.on_end = self.rules.execution_ended
+        for fault in faults:
+            if fault.kind is Kind.PHYSICS:
+                self.world.faults.add(fault.physics)
+
+    def owner_calls(self, action: str, **params: Any) -> Mapping[str, Any]:
+        """Make an EC2 call as the owner of the instances, who waits for nothing."""
+        named = ", ".join(params.get("InstanceIds") or params.get("Resources") or [])
+        self.journal.note("owner", f"{action} {named}")
+        return self.world.call(action, params, account=ACCOUNT, region=REGION, principal=OWNER)
+
+    def run_until(self, moment: float) -> None:
+        """Let virtual time pass up to a moment, in epoch seconds."""
+        self.scheduler.run_until(moment)
+        self.world.advance()
+
+
+@contextmanager
+def running(cloud: Cloud, seed: str) -> Iterator[Cloud]:
+    """Let the process live in a cloud while the context lasts."""
+
+    def sleep(seconds: float) -> None:
+        invocation = functions.running()
+        if invocation is None:
+            cloud.scheduler.sleep(seconds)
+        else:
+            invocation.sleep(seconds)
+
+    client.cache_clear()  # botocore's retry quota begins anew
+    random.seed(seed)  # botocore draws its jitter from here
+    with process_time.of(cloud.scheduler.now, sleep):
+        network.connect(cloud.door)
+        cloud.rules.start()
+        try:
+            yield cloud
+        finally:
+            cloud.scheduler.close()
+            network.connect(None)

@@ -1,0 +1,134 @@
+"""The one door that every API call of a run goes through: latency, faults, the service, the log."""
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sandbox.service_calls import ServiceError
+from sandbox.virtual.journal import Journal
+from sandbox.virtual.mischief import Kind, Mischief
+from sandbox.virtual.permissions import Permissions
+from sandbox.virtual.scheduler import Scheduler
+from sandbox.virtual.services import DENIAL, REQUEST_ID, THROTTLING, Reply, Service
+
+LATENCY: Final = (0.02, 0.25)  # seconds, each way
+# Ids of resources, keys of our tags, names of executions.
+_SUBJECT: Final = re.compile(
+    r"\b((?:i|ami|snap)-[0-9a-f]{17})\b|Key=stillpoint%3A([\w-]+)|\"name\": \"([\w-]+)\""
+)
+
+
+class Killed(BaseException):
+    """A function's process is gone, as if the power went: no code of it may catch this."""
+
+    def __init__(self, *, timed_out: bool) -> None:
+        super().__init__()
+        self.timed_out = timed_out
+
+
+class ResponseLost(Exception):
+    """The call took effect, and its answer never arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: the function or the state, the ARN that it does so with, and how it can die.
+
+    `alive` is called whenever time has passed; it raises Killed for a function that is out of it.
+    `hang` lasts until the function is killed.
+    """
+
+    name: str
+    principal: str
+    role: str
+    alive: Callable[[], None] = lambda: None
+    hang: Callable[[], None] = lambda: None
+
+
+class FrontDoor:
+    """Lets calls in, one after the other, and some of them come to grief."""
+
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        permissions: Permissions,
+        *,
+        scheduler: Scheduler,
+        mischief: Mischief,
+        journal: Journal,
+        seed: str,
+    ) -> None:
+        self._services = services
+        self._permissions = permissions
+        self._scheduler = scheduler
+        self._mischief = mischief
+        self._journal = journal
+        self._chance = random.Random(f"{seed}/latency")
+
+    def call(self, caller: Caller, service: str, headers: dict[str, str], body: str) -> Reply:
+        """Answer one request. Raises ResponseLost, or Killed in a function."""
+        caller.alive()
+        self._wait(caller)
+        behind = self._services[service]
+        action = behind.action(headers, body)
+        fault = self._mischief.call(caller.name, action)
+        self._journal.called(caller.name, action)
+        if fault is Kind.CRASH_BEFORE:
+            self._log(caller, action, body, "the function crashes before it")
+            raise Killed(timed_out=False)
+        try:
+            if refusal := _refusal(fault, service, action):
+                raise refusal
+            if denial := self._permissions.refusal(
+                caller.role, caller.principal, service, action, body
+            ):
+                if self._permissions.is_missing(body):
+                    self._journal.surprise(f"{caller.name} lacks a permission: {denial.message}")
+                raise denial
+            reply = behind.answer(caller.principal, action, body)
+            outcome = "ok"
+        except ServiceError as error:
+            reply = behind.error(error)
+            outcome = f"{error.code}: {error.message[:80]}"
+        self._log(caller, action, body, outcome + (f" [{fault}]" if fault else ""))
+        match fault:
+            case Kind.CRASH_AFTER:
+                raise Killed(timed_out=False)
+            case Kind.HANG:
+                caller.hang()
+            case Kind.RESPONSE_LOST:
+                raise ResponseLost
+            case _:
+                self._wait(caller)
+        return reply
+
+    def _wait(self, caller: Caller) -> None:
+        self._scheduler.sleep(self._chance.uniform(*LATENCY))
+        caller.alive()
+
+    def _log(self, caller: Caller, action: str, body: str, outcome: str) -> None:
+        self._journal.note("call", f"{caller.name}: {action} {_subject(body)}-> {outcome}")
+
+
+def _refusal(fault: Kind | None, service: str, action: str) -> ServiceError | None:
+    """Return the error that a fault answers in the service's place, if it does."""
+    match fault:
+        case Kind.THROTTLED_ONCE | Kind.THROTTLED_FOR_TEN_MINUTES:
+            code, status = THROTTLING[service]
+            return ServiceError(code, "Rate exceeded", status, REQUEST_ID)
+        case Kind.SERVER_ERROR:
+            return ServiceError("InternalError", "An internal error occurred", 500, REQUEST_ID)
+        case Kind.ACCESS_DENIED:
+            code, status = DENIAL[service]
+            message = f"You are not authorized to perform: {service}:{action}"
+            return ServiceError(code, message, status, REQUEST_ID)
+        case _:
+            return None
+
+
+def _subject(body: str) -> str:
+    """Return what a request is about, as far as it says so plainly, for the history."""
+    found = (match[1] or match[2] or match[3] for match in _SUBJECT.finditer(body))
+    return "".join(f"{each} " for each in dict.fromkeys(found))

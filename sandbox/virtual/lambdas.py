@@ -1,0 +1,170 @@
+"""Lambda in this process: the real handlers, each with its environment, role and timeout."""
+
+import importlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Final
+
+from sandbox.virtual.front_door import Caller, Killed
+from sandbox.virtual.journal import Journal
+from sandbox.virtual.scheduler import Scheduler
+from sandbox.virtual.stack import ACCOUNT, ROOT, Stack
+
+type Handler = Callable[[Any, Any], Any]
+
+COLD_START: Final = 0.8  # seconds of virtual time before a handler begins
+ASYNC_DELAYS: Final = (60.0, 120.0)  # Lambda Developer Guide, "Asynchronous invocation"
+
+_running: ContextVar["Invocation | None"] = ContextVar("invocation", default=None)
+
+
+def running() -> "Invocation | None":
+    """Return the invocation that this thread runs, if it runs one."""
+    return _running.get()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an invocation came to. `error` is the error's name, empty on success."""
+
+    payload: Any
+    error: str = ""
+    message: str = ""
+
+    @property
+    def document(self) -> str:
+        """The error as AWS's runtime words it."""
+        return json.dumps({"errorType": self.error, "errorMessage": self.message})
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One run of one handler, which is killed at `deadline`."""
+
+    function: str
+    variables: Mapping[str, str]
+    deadline: float
+    scheduler: Scheduler
+    caller: Caller = field(init=False)
+
+    def alive(self) -> None:
+        """Go on in this function's environment. Raises Killed if its time is up."""
+        if self.scheduler.now() >= self.deadline:
+            raise Killed(timed_out=True)
+        for name in _owned - self.variables.keys():
+            os.environ.pop(name, None)
+        os.environ.update(self.variables)
+
+    def sleep(self, seconds: float) -> None:
+        """Do what time.sleep does in a function. Raises Killed if its time runs out meanwhile."""
+        self.scheduler.sleep(min(seconds, self.deadline - self.scheduler.now()))
+        self.alive()
+
+    def hang(self) -> None:
+        """Do nothing until the function is killed."""
+        self.sleep(self.deadline - self.scheduler.now())
+
+
+_owned: set[str] = set()
+
+
+class Lambdas:
+    """The functions of a stack."""
+
+    def __init__(self, stack: Stack, scheduler: Scheduler, journal: Journal) -> None:
+        """Load every function's handler."""
+        self._stack = stack
+        self._scheduler = scheduler
+        self._journal = journal
+        self._functions = stack.of_type("AWS::Lambda::Function")
+        for properties in self._functions.values():
+            _owned.update(_variables(properties))
+        self._handlers = {name: self._load(name) for name in self._functions}
+        self._retries = {
+            each["FunctionName"]: int(each.get("MaximumRetryAttempts", len(ASYNC_DELAYS)))
+            for each in stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+        }
+        self.errors: list[tuple[float, str, str]] = []
+        self.dead_letters: list[tuple[float, str]] = []
+
+    def name(self, logical_id: str) -> str:
+        """Return what a function is called in faults and histories: `plan_backups`."""
+        return self._stack.folders[logical_id].name
+
+    def invoke(self, logical_id: str, event: Any) -> Answer:
+        """Run a function once and wait for it."""
+        properties = self._functions[logical_id]
+        function = self.name(logical_id)
+        self._scheduler.sleep(COLD_START)
+        invocation = Invocation(
+            function,
+            _variables(properties),
+            self._scheduler.now() + float(properties.get("Timeout", 3)),
+            self._scheduler,
+        )
+        role = self._stack.logical_id(properties["Role"])
+        name = self._stack.names[role]
+        principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{function}"
+        invocation.caller = Caller(function, principal, role, invocation.alive, invocation.hang)
+        token = _running.set(invocation)
+        try:
+            invocation.alive()
+            handler = self._handlers[logical_id]
+            payload = handler(json.loads(json.dumps(event)), _context(properties, invocation))
+            answer = Answer(json.loads(json.dumps(payload)))
+        except Killed as killed:
+            error = "Sandbox.Timedout" if killed.timed_out else "Lambda.Unknown"
+            message = "timed out" if killed.timed_out else "signal: killed"
+            answer = Answer(None, error, f"The function {function}: {message}")
+        except Exception as error:  # noqa: BLE001  an unhandled error is an answer, as on AWS
+            answer = Answer(None, type(error).__name__, str(error))
+        finally:
+            _running.reset(token)
+        if answer.error:
+            self.errors.append((self._scheduler.now(), function, answer.error))
+            self._journal.note("lambda", f"{function}: {answer.error}: {answer.message[:150]}")
+        return answer
+
+    def invoke_later(self, logical_id: str, event: Any) -> None:
+        """Run a function as EventBridge does: more tries, then the dead-letter queue."""
+        most = self._retries.get(self._stack.names[logical_id], len(ASYNC_DELAYS))
+        for delay in (*ASYNC_DELAYS[:most], None):
+            if not self.invoke(logical_id, event).error:
+                return
+            if delay is not None:
+                self._scheduler.sleep(delay)
+        self.dead_letters.append((self._scheduler.now(), self.name(logical_id)))
+        self._journal.note("dead", f"{self.name(logical_id)}: an event is given up")
+
+    def _load(self, logical_id: str) -> Handler:
+        """Import a handler with the function's environment, where Powertools looks for its own."""
+        os.environ.update(_variables(self._functions[logical_id]))
+        module, _, attribute = self._functions[logical_id]["Handler"].rpartition(".")
+        package = ".".join(self._stack.folders[logical_id].relative_to(ROOT).parts)
+        handler: Handler = getattr(importlib.import_module(f"{package}.{module}"), attribute)
+        return handler
+
+
+def _variables(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment variables that the template gives to a function."""
+    return {
+        name: str(value)
+        for name, value in properties.get("Environment", {}).get("Variables", {}).items()
+    }
+
+
+def _context(properties: Mapping[str, Any], invocation: Invocation) -> Any:
+    """Return the context object that AWS hands to a handler."""
+    left = invocation.deadline - invocation.scheduler.now()
+    return SimpleNamespace(
+        function_name=invocation.function,
+        memory_limit_in_mb=properties.get("MemorySize", 128),
+        invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{invocation.function}",
+        aws_request_id=str(uuid.uuid4()),
+        get_remaining_time_in_millis=lambda: int(left * 1000),
+    )

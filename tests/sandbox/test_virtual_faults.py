@@ -1,0 +1,132 @@
+"""A sample of the fault matrix: a fault at every point, and what has to hold after it."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from sandbox.faults import command, matrix, report, walks
+from sandbox.faults.case import Case
+from sandbox.faults.result import Result
+from sandbox.faults.workers import play_all
+from sandbox.process import ROOT
+from sandbox.virtual.mischief import CALL_FAULTS, FUNCTION_FAULTS, STATE_FAULTS, Fault, Kind
+
+WALKS = 6
+
+
+@pytest.fixture(scope="module")
+def bases() -> list[Result]:
+    return list(play_all(matrix.base_cases()))
+
+
+@pytest.fixture(scope="module")
+def cases(bases: list[Result]) -> list[Case]:
+    return command.all_cases(bases, 1)
+
+
+def broken(results: Sequence[Result]) -> dict[str, tuple[str, ...]]:
+    return {each.case.name: each.violations for each in results if not each.held}
+
+
+def test_every_way_through_the_cycle_ends_well(bases: list[Result]) -> None:
+    assert broken(bases) == {}
+
+
+def test_the_straight_way_succeeds_at_once(bases: list[Result]) -> None:
+    [clean] = [each for each in bases if each.case.point == "clean"]
+    assert clean.verdict == "unharmed"
+    assert clean.told == ("BackupSucceeded",)
+
+
+@pytest.mark.timeout(900)  # a hundred runs, on a machine that may be busy
+def test_whatever_goes_wrong_at_any_point_everything_comes_right(cases: list[Case]) -> None:
+    assert broken(list(play_all(matrix.sample(cases)))) == {}
+
+
+@pytest.mark.timeout(600)
+def test_several_faults_at_once_do_no_more_harm(cases: list[Case]) -> None:
+    assert broken(list(play_all(walks.walks(cases, 1, WALKS)))) == {}
+
+
+def test_the_matrix_is_complete(bases: list[Result], cases: list[Case]) -> None:
+    pairs = {(fault.caller, fault.action, fault.kind) for case in cases for fault in case.faults}
+    for base in bases:
+        states = {name for name, _ in base.states}
+        for name in states:
+            assert {(name, "", kind) for kind in STATE_FAULTS} <= pairs
+        for caller, action, _ in base.calls:
+            kinds = CALL_FAULTS if caller in states else (*CALL_FAULTS, *FUNCTION_FAULTS)
+            assert {(caller, action, kind) for kind in kinds} <= pairs
+    assert len(cases) >= 400
+    assert len({case.name for case in cases}) == len(cases)
+
+
+def test_the_sample_has_every_point_once(cases: list[Case]) -> None:
+    chosen = [case.point for case in matrix.sample(cases)]
+    assert sorted(chosen) == sorted({case.point for case in cases})
+
+
+def test_the_points_of_the_state_machine_are_all_met(bases: list[Result]) -> None:
+    definition = json.loads((ROOT / "statemachine" / "backup.asl.json").read_text())
+    met = {name for base in bases for name, _ in base.states}
+    assert states_of(definition) - met == set()
+
+
+def states_of(machine: dict[str, object]) -> set[str]:
+    found: set[str] = set()
+    states = machine["States"]
+    assert isinstance(states, dict)
+    for name, state in states.items():
+        found.add(name)
+        if "ItemProcessor" in state:
+            found |= states_of(state["ItemProcessor"])
+    return found
+
+
+def test_a_case_repeats_itself_exactly() -> None:
+    fault = Fault(Kind.STOPPED, "WaitForSnapshots", after=600)
+    case = Case("WaitForSnapshots", "stop-execution", (fault,), (fault,), seed=7)
+    first, second = play_all([case, case], history=True)
+    assert first.history == second.history
+    assert len(first.history) > 100
+
+
+def test_a_fault_that_never_strikes_proves_nothing() -> None:
+    fault = Fault(Kind.THROTTLED_ONCE, "prepare_backup", "NoSuchCall")
+    [result] = play_all([Case("nowhere", "throttled-once", (fault,), (fault,))])
+    assert result.violations == ("the fault throttled-once at prepare_backup never struck",)
+
+
+def test_without_the_recovery_an_instance_stays_down_and_the_harness_says_so() -> None:
+    cut = Fault(Kind.STOPPED, "DescribeSnapshots", after=600)
+    deaf = Fault(Kind.ACCESS_DENIED, "recover_instances", "StartInstances", after=600)
+    [result] = play_all([Case("test", "test", (cut, deaf))], history=True)
+    # It comes back, though not before the owner has given back the permission.
+    assert any("UnauthorizedOperation" in line for line in result.history)
+    assert result.held
+    assert "InstanceStranded" in result.told
+
+
+def test_a_case_survives_the_way_to_its_worker(cases: list[Case]) -> None:
+    for case in cases:
+        assert Case.from_json(json.loads(json.dumps(case.to_json()))) == case
+
+
+def test_the_report_counts_and_names_what_did_not_hold() -> None:
+    good = Result(Case("a", "b", ()), "unharmed", "succeeded", (), (), (), (), (), 86_400.0, 1.0)
+    bad = Result.broken(Case("c", "d", (), seed=3), "for the test")
+    document = report.summary([good, bad], 2.0)
+    assert (document["runs"], document["held"]) == (2, 1)
+    assert document["violations"][0]["case"] == "c:d"
+    assert document["violations"][0]["replay"].endswith("--only 'c:d' --seed 3")
+    lines = "\n".join(report.table([good, bad]))
+    assert "VIOLATED  d" in lines
+    assert "unharmed  b" in lines
+
+
+def test_walks_repeat_themselves(cases: list[Case]) -> None:
+    again = list(walks.walks(cases, 5, 2))
+    assert again == list(walks.walks(cases, 5, 2))
+    assert [walk.seed for walk in again] == [5, 6]
+    assert all(2 <= len(walk.faults) <= walks.MOST for walk in again)
