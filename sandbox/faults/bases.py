@@ -43,6 +43,11 @@ BASES: Final[dict[str, tuple[Fault, ...]]] = {
     "cut-off-late": (state(Kind.TIMED_OUT, "WaitForImages"),),
     "judge-denied": (call(Kind.ACCESS_DENIED, "complete_backup", "DescribeImages"),),
     "refused": (state(Kind.OWNER_PROTECTS, "PrepareBackup"),),
+    "alert-denied": (
+        physics("no-capacity", seconds=1500 + CYCLE),
+        call(Kind.ACCESS_DENIED, "alert_stranded", "Publish"),
+    ),
+    "blind": (call(Kind.ACCESS_DENIED, "DescribeStarting", "DescribeInstanceStatus"),),
     "given-up": (physics("no-capacity", seconds=THIRTEEN_HOURS + CYCLE),),
     "terminated": (state(Kind.OWNER_TERMINATES, "CreateImage"),),
 }
