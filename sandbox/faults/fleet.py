@@ -17,16 +17,22 @@ PATIENCE: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One instance: its volumes, its state before, its tags beside the schedule."""
+    """One instance: its volumes, its state before, its tags beside the schedule.
+
+    Volumes that are encrypted are so with the key that AWS manages for the account.
+    """
 
     name: str
     volumes: int = 1
     state: str = "running"
+    encrypted: bool = False
     tags: dict[str, str] = field(default_factory=dict)
 
 
 # Refused the day before: what says so is to go from an instance once a backup has succeeded.
-_WEB: Final = Spec("web", volumes=2, tags={"stillpoint:problem": "refused 2026-11-21T03:00:00Z"})
+_WEB: Final = Spec(
+    "web", volumes=2, encrypted=True, tags={"stillpoint:problem": "refused 2026-11-21T03:00:00Z"}
+)
 FLEETS: Final[dict[str, tuple[Spec, ...]]] = {
     # Everything is stopped; a group has a member that is stopped already.
     "stops": (
@@ -139,7 +145,10 @@ class Fleet:
             MaxCount=1,
             InstanceType="m7i.large",
             BlockDeviceMappings=[
-                {"DeviceName": f"/dev/xvd{letter}", "Ebs": {"VolumeSize": 8}}
+                {
+                    "DeviceName": f"/dev/xvd{letter}",
+                    "Ebs": {"VolumeSize": 8, "Encrypted": spec.encrypted},
+                }
                 for letter in "abcdef"[: spec.volumes]
             ],
             TagSpecifications=[

@@ -15,6 +15,7 @@ from sandbox.virtual.stack import ACCOUNT, REGION
 
 type Reply = tuple[int, bytes]
 
+_KEY: Final = {"KeyManager": "AWS", "KeyState": "Enabled", "Enabled": True}
 REQUEST_ID: Final = "00000000-0000-0000-0000-000000000000"
 # What each service answers to who asks too often, and to who may not.
 THROTTLING: Final = {
@@ -153,6 +154,6 @@ def kms() -> Json:
         if params.get("KeyId") not in {arn, DEFAULT_KEY_ID}:
             message = f"Key '{params.get('KeyId')}' does not exist"
             raise ServiceError("NotFoundException", message, 400, REQUEST_ID)
-        return {"KeyMetadata": {"KeyId": DEFAULT_KEY_ID, "Arn": arn, "KeyManager": "AWS"}}
+        return {"KeyMetadata": {"KeyId": DEFAULT_KEY_ID, "Arn": arn} | _KEY}
 
     return Json({"DescribeKey": describe_key})
