@@ -98,7 +98,7 @@ def test_a_fault_that_never_strikes_proves_nothing() -> None:
     assert result.violations == ("the fault throttled-once at prepare_backup never struck",)
 
 
-def test_without_the_recovery_an_instance_stays_down_and_the_harness_says_so() -> None:
+def test_a_recovery_that_may_not_start_anything_goes_on_until_it_may() -> None:
     cut = Fault(Kind.STOPPED, "DescribeSnapshots", after=600)
     deaf = Fault(Kind.ACCESS_DENIED, "recover_instances", "StartInstances", after=600)
     [result] = play_all([Case("test", "test", (cut, deaf))], history=True)
