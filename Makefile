@@ -14,7 +14,7 @@ export SAM_CLI_TELEMETRY := 0
 PYTHON_OF_VENV := .venv/bin/python
 PYTEST := $(PYTHON_OF_VENV) -m pytest
 COMPILE := .venv/bin/uv --no-config pip compile --quiet --universal --python-version 3.13 \
-	--python $(PYTHON_OF_VENV) --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--python $(PYTHON_OF_VENV) --generate-hashes \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .PHONY: help demo sandbox test check faults bench lock environments clean

@@ -16,6 +16,10 @@ GONE = object()
 CAPTURE = ("States", "CaptureMembers", "ItemProcessor")
 START = ("States", "StartMembers", "ItemProcessor", "States", "StartInstance")
 NOW = "{% $now() %}"
+ENDLESS_STARTS = (
+    "AlertStranded, AllRunning?, DescribeStarting, PublishStranded, StartDeadline?, StartMembers,"
+    " TellOfBlindness?, WaitForStart, WaitToStartAgain go round without a deadline"
+)
 
 BREAKS: list[tuple[Rule, Path, object, str]] = [
     (
@@ -369,21 +373,13 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
         backup_rules.every_loop_has_a_deadline,
         ("States", "AlertStranded", "Assign", "resume_from"),  # an alert must not gain time
         NOW,
-        (
-            "AlertStranded, AllRunning?, DescribeStarting, PublishStranded, StartDeadline?,"
-            " StartMembers, TellOfBlindness?, WaitForStart, WaitToStartAgain go round without a"
-            " deadline"
-        ),
+        ENDLESS_STARTS,
     ),
     (
         backup_rules.every_loop_has_a_deadline,
         ("States", "StartDeadline?", "Choices", 0, "Next"),
         "WaitToStartAgain",
-        (
-            "AlertStranded, AllRunning?, DescribeStarting, PublishStranded, StartDeadline?,"
-            " StartMembers, TellOfBlindness?, WaitForStart, WaitToStartAgain go round without a"
-            " deadline"
-        ),
+        ENDLESS_STARTS,
     ),
 ]
 
