@@ -3,6 +3,7 @@
 import pytest
 
 from stillpoint.aws import ec2, executions, images
+from stillpoint.aws.volumes import volumes_attached_to
 from stillpoint.errors import AwsRefused
 from stillpoint.instance import AttachedVolume
 from stillpoint.tags import Tag
@@ -122,7 +123,7 @@ def test_images_of_another_execution_are_none_of_ours(stack: Stack) -> None:
 def test_a_volume_knows_its_instances_and_its_key() -> None:
     web = launch_one()
     attach_volume(web, kms_key_id="arn:aws:kms:eu-west-1:123456789012:key/k")
-    plain, encrypted = sorted(images.volumes_attached_to([web]), key=lambda v: bool(v.kms_key_arn))
+    plain, encrypted = sorted(volumes_attached_to([web]), key=lambda v: bool(v.kms_key_arn))
     assert plain.kms_key_arn is None
     assert encrypted.kms_key_arn == "arn:aws:kms:eu-west-1:123456789012:key/k"
     assert plain.instance_ids == encrypted.instance_ids == (web,)

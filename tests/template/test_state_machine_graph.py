@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from stillpoint.aws.complete_backup import AMI_DEADLINE
+from stillpoint.aws.point import AMI_DEADLINE
 from tests.template import asl_rules, asl_variables, backup_rules
 from tests.template.asl import all_states, loops
 from tests.template.broken_definitions import BREAKS, Definition, Path, Rule, broken

@@ -3,6 +3,8 @@
 The class name of an exception is what a state machine catches and what a log shows.
 """
 
+from collections.abc import Mapping
+
 
 class StillpointError(Exception):
     """The root of every exception that Stillpoint raises on purpose."""
@@ -32,6 +34,10 @@ class InvalidHold(InvalidText):
     """A hold cannot be understood."""
 
 
+class InvalidRegions(InvalidText):
+    """A list of Regions to copy to cannot be understood, or names one that is not allowed."""
+
+
 class MalformedInput(StillpointError):
     """A function was invoked with an event that it cannot act on; the message says which."""
 
@@ -54,3 +60,32 @@ class PlannerIncomplete(StillpointError):
 
 class RecoveryIncomplete(StillpointError):
     """The recovery did what it could, and some of its work failed; the message says what."""
+
+
+class CopyIncomplete(StillpointError):
+    """The copying did what it could, and some of its work failed; the message says what."""
+
+
+class PruneIncomplete(StillpointError):
+    """The pruning did what it could, and some of its work failed; the message says what."""
+
+
+class TooManyDeletions(StillpointError):
+    """One pruning would delete more recovery points than is usual, so it deleted none.
+
+    `planned` is how many it would have deleted, `limit` how many it may, and `by_instance` how
+    many of each instance.
+    """
+
+    def __init__(self, planned: int, limit: int, by_instance: Mapping[str, int]) -> None:
+        """Keep the counts; the message names the instances with most of the deletions."""
+        worst = sorted(by_instance.items(), key=lambda each: (-each[1], each[0]))[:10]
+        named = ", ".join(f"{instance_id}: {number}" for instance_id, number in worst)
+        more = f" and {len(by_instance) - len(worst)} more" if len(by_instance) > len(worst) else ""
+        super().__init__(
+            f"{planned} recovery points would be deleted and at most {limit} may be; nothing was"
+            f" deleted. By instance: {named}{more}"
+        )
+        self.planned = planned
+        self.limit = limit
+        self.by_instance = dict(by_instance)

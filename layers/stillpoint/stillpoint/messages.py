@@ -35,6 +35,13 @@ class EventName(StrEnum):
     POLICY_INVALID = "PolicyInvalid"
     INSTANCE_STRANDED = "InstanceStranded"
     INSTANCE_RECOVERED = "InstanceRecovered"
+    COPY_FAILED = "CopyFailed"
+    COPY_SUCCEEDED = "CopySucceeded"
+    SHARING_FAILED = "SharingFailed"
+    PROTECTION_FAILED = "ProtectionFailed"
+    PRUNING_HALTED = "PruningHalted"
+    PRUNING_FAILED = "PruningFailed"
+    LAST_POINT_EXPIRED = "LastPointExpired"
 
 
 SEVERITIES = {
@@ -45,6 +52,13 @@ SEVERITIES = {
     EventName.POLICY_INVALID: Severity.WARNING,
     EventName.INSTANCE_STRANDED: Severity.CRITICAL,
     EventName.INSTANCE_RECOVERED: Severity.WARNING,
+    EventName.COPY_FAILED: Severity.ERROR,
+    EventName.COPY_SUCCEEDED: Severity.INFO,
+    EventName.SHARING_FAILED: Severity.WARNING,
+    EventName.PROTECTION_FAILED: Severity.WARNING,
+    EventName.PRUNING_HALTED: Severity.ERROR,
+    EventName.PRUNING_FAILED: Severity.WARNING,
+    EventName.LAST_POINT_EXPIRED: Severity.INFO,
 }
 
 _HEADLINES = {
@@ -55,6 +69,13 @@ _HEADLINES = {
     EventName.POLICY_INVALID: "Not backed up: its tags cannot be understood",
     EventName.INSTANCE_STRANDED: "DOWN: stopped for its backup and not starting again",
     EventName.INSTANCE_RECOVERED: "Running again",
+    EventName.COPY_FAILED: "Backed up, but not copied to another Region",
+    EventName.COPY_SUCCEEDED: "Copied to another Region after all",
+    EventName.SHARING_FAILED: "Backed up, but not shared with other accounts",
+    EventName.PROTECTION_FAILED: "Backed up, but not protected against deletion",
+    EventName.PRUNING_HALTED: "Nothing was deleted: more recovery points than usual have expired",
+    EventName.PRUNING_FAILED: "Expired recovery points could not be deleted",
+    EventName.LAST_POINT_EXPIRED: "The last recovery point was deleted: FinalRetention has passed",
 }
 
 

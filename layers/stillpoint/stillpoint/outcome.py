@@ -29,7 +29,8 @@ class Member:
     """One instance of the backup, as far as its execution got with it.
 
     `volumes` is the number of EBS volumes that were attached to it at rest, each of which the
-    state machine saw a snapshot of; `captured_at` is None if it did not come so far.
+    state machine saw a snapshot of; `captured_at` is None if it did not come so far. `copy_to`
+    are the Regions to copy to, `time_zone` is where the days of the retention begin.
     """
 
     instance_id: str
@@ -42,6 +43,8 @@ class Member:
     stop_requested_at: datetime | None
     stopped_at: datetime | None
     running_at: datetime | None
+    copy_to: tuple[str, ...] = ()
+    time_zone: str = "UTC"
 
     @property
     def was_stopped(self) -> bool:
@@ -108,6 +111,9 @@ class Record:
                     stop_requested_at=_moment(stops.get(member["instance_id"]), "requested_at"),
                     stopped_at=_moment(event["stopped_at"], member["instance_id"]),
                     running_at=_moment(event["running_at"], member["instance_id"]),
+                    # An execution that an earlier version of the planner started has neither.
+                    copy_to=tuple(planned[member["instance_id"]].get("copy_to", ())),
+                    time_zone=planned[member["instance_id"]].get("time_zone", "UTC"),
                 )
                 for member in event["members"]
             ),

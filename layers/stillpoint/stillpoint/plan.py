@@ -49,7 +49,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One instance of a backup. `accept` are the hazards that its owner accepts, sorted."""
+    """One instance of a backup.
+
+    `accept` are the hazards that its owner accepts, sorted; `copy_to` the Regions to copy to;
+    `time_zone` the name of the zone in which the days of the retention begin.
+    """
 
     instance_id: str
     name: str
@@ -57,6 +61,8 @@ class Member:
     order: int
     retain: Retain
     accept: tuple[str, ...]
+    copy_to: tuple[str, ...] = ()
+    time_zone: str = "UTC"
 
 
 def execution_name(group_id: str, occurrence: datetime, attempt: int) -> str:
@@ -103,6 +109,8 @@ class Backup:
                     "order": member.order,
                     "retain": str(member.retain),
                     "accept": list(member.accept),
+                    "copy_to": list(member.copy_to),
+                    "time_zone": member.time_zone,
                 }
                 for member in self.members
             ],

@@ -171,6 +171,8 @@ def _backup(candidate: Candidate) -> Backup:
             order=policy.order,
             retain=policy.retain,
             accept=tuple(sorted(policy.accept)),
+            copy_to=policy.copy_to,
+            time_zone=policy.time_zone,
         )
         for subject, policy in zip(candidate.group.subjects, candidate.group.policies, strict=True)
     ]

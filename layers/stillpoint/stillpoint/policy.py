@@ -2,13 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import time
 from enum import StrEnum
 from typing import Self
 
-from stillpoint.errors import InvalidText
+from stillpoint.errors import InvalidRegions, InvalidText
 from stillpoint.hold import Hold, parse_hold
 from stillpoint.retain import Retain, parse_retain
 from stillpoint.schedule import Schedule, fingerprint, parse_schedules, parse_time
@@ -23,7 +23,9 @@ ACCEPTABLE_HAZARDS = frozenset({"instance-store", "public-ip"})
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _GROUP = re.compile(r"([A-Za-z0-9_-]{1,40})(?::([0-9]{1,3}))?")
 _NAME_RULE = "a name is 1 to 40 letters, digits, - or _"
-_NOT_SUPPORTED = (Tag.COPY_TO, Tag.PRE, Tag.POST)
+_NOT_SUPPORTED = (Tag.PRE, Tag.POST)
+MOST_REGIONS = 5
+"""Regions that an instance may be copied to: their state has to fit into one tag."""
 
 
 class Method(StrEnum):
@@ -40,19 +42,23 @@ class PolicyDefaults:
     """What applies where a tag says nothing: the stack's parameters.
 
     `zone` is a name such as `Asia/Seoul`. It also decides where the days of a hold begin.
+    `copy_regions` are the Regions that an instance may be copied to.
     """
 
     time: time
     zone: str
     retain: Retain
+    copy_regions: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, *, time: str, zone: str, retain: str) -> Self:
+    def parse(cls, *, time: str, zone: str, retain: str, copy_regions: Iterable[str] = ()) -> Self:
         """Return the defaults from texts such as `03:00`, `UTC` and `14`.
 
         Raises InvalidText, with the reason in words, for any that cannot be understood.
         """
-        return cls(parse_time(time), zone_named(zone).key, parse_retain(retain))
+        return cls(
+            parse_time(time), zone_named(zone).key, parse_retain(retain), frozenset(copy_regions)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,8 @@ class BackupPolicy:
     """What one instance's tags ask for.
 
     `fingerprint` identifies the schedules, `order` the place in the stop order of a group,
-    `accept` the hazards that the owner accepts.
+    `accept` the hazards that the owner accepts, `copy_to` the Regions to copy to. `time_zone` is
+    the name of the zone in which the days of the retention begin: that of the schedule.
     """
 
     schedules: tuple[Schedule, ...]
@@ -72,6 +79,8 @@ class BackupPolicy:
     anti_affinity: str | None = None
     hold: Hold | None = None
     accept: frozenset[str] = frozenset()
+    copy_to: tuple[str, ...] = ()
+    time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,7 @@ def parse_policy(tags: Mapping[str, str], defaults: PolicyDefaults) -> BackupPol
     anti_affinity = reader.read(Tag.ANTI_AFFINITY, _parse_name, None)
     hold = reader.read(Tag.HOLD, lambda text: parse_hold(text, zone_named(defaults.zone)), None)
     accept = reader.read(Tag.ACCEPT, _parse_accept, frozenset[str]())
+    copy_to = reader.read(Tag.COPY_TO, lambda text: _parse_regions(text, defaults), ())
     problems = [*reader.problems, *_missing(tags), *_not_supported(tags), *_unknown_keys(tags)]
     if problems:
         return InvalidPolicy(tuple(problems), group)
@@ -116,6 +126,8 @@ def parse_policy(tags: Mapping[str, str], defaults: PolicyDefaults) -> BackupPol
         anti_affinity=anti_affinity,
         hold=hold,
         accept=accept,
+        copy_to=copy_to,
+        time_zone=_zone_of(schedules) or defaults.zone,
     )
 
 
@@ -176,6 +188,28 @@ def _parse_accept(text: str) -> frozenset[str]:
     if not words:
         raise InvalidText(f"it is empty, write {known}")
     return frozenset(words)
+
+
+def _parse_regions(text: str, defaults: PolicyDefaults) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(text.lower().replace(",", " ").split()))
+    allowed = " and ".join(sorted(defaults.copy_regions)) or "none so far"
+    if not words:
+        raise InvalidRegions(f"it is empty, write Regions such as {allowed}")
+    if len(words) > MOST_REGIONS:
+        raise InvalidRegions(f"it names {len(words)} Regions, at most {MOST_REGIONS} are possible")
+    for word in words:
+        if word not in defaults.copy_regions:
+            raise InvalidRegions(
+                f"'{printable(word)}' is not a Region that the stack may copy to, its parameter"
+                f" CopyRegions allows {allowed}"
+            )
+    return words
+
+
+def _zone_of(schedules: tuple[Schedule, ...]) -> str | None:
+    """Return the zone of the first schedule that has one: a rate has none."""
+    zones = (schedule.zone for schedule in schedules)
+    return next((zone.key for zone in zones if zone is not None), None)
 
 
 def _missing(tags: Mapping[str, str]) -> list[str]:

@@ -1,7 +1,7 @@
 """A recovery point: how it is named and tagged, and what its evidence proves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -13,6 +13,8 @@ TAG_LIMIT = 50
 """Tags that a resource may carry (EC2 User Guide, "Tag your Amazon EC2 resources")."""
 BORN_WITH = 4
 """Tags that `creation_tags` gives."""
+ADDED_LATER = 5
+"""Tags that an image may get when it is copied, shared and protected, or put on hold."""
 _NAMED = 3
 """Volumes that a reason names: a tag's value holds no long list."""
 
@@ -27,13 +29,19 @@ class Consistency(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot of a recovery point. `started_at` is when EBS initiated it."""
+    """One snapshot of a recovery point. `started_at` is when EBS initiated it.
+
+    `kms_key_arn` is None if it is not encrypted.
+    """
 
     snapshot_id: str
     volume_id: str
     state: str
     started_at: datetime
     completed_at: datetime | None = None
+    state_message: str = ""
+    kms_key_arn: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ def evidence_tags(  # noqa: PLR0913 (one argument a tag)
     schedule: str,
     method: Method,
     retain: str,
+    time_zone: str,
+    copy_to: tuple[str, ...],
     group: str | None,
     stopped_at: datetime | None,
     captured_at: datetime | None,
@@ -123,18 +133,21 @@ def evidence_tags(  # noqa: PLR0913 (one argument a tag)
         Tag.SCHEDULE: schedule,
         Tag.METHOD: method,
         Tag.RETAIN: retain,
+        Tag.TIME_ZONE: time_zone,
         Tag.EVIDENCE: assessment.reason,
     } | {tag: iso(moment) for tag, moment in moments.items() if moment is not None}
     if assessment.level is not None:
         tags[Tag.CONSISTENCY] = assessment.level
     if group is not None:
         tags[Tag.GROUP] = group
+    if copy_to:
+        tags[Tag.COPY_TO] = " ".join(copy_to)
     own = [
         (key, value)
         for key, value in sorted(owner_tags.items(), key=lambda tag: (tag[0] != "Name", tag[0]))
         if not key.startswith(("aws:", PREFIX))
     ]
-    room = TAG_LIMIT - len(tags) - BORN_WITH
+    room = TAG_LIMIT - len(tags) - BORN_WITH - ADDED_LATER
     return dict(own[:room]) | {str(key): portable(value) for key, value in tags.items()}
 
 

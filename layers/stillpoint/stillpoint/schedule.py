@@ -45,6 +45,11 @@ class Schedule:
     expression: str
     recurrence: Recurrence
 
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The zone that its times are read in; a rate has none."""
+        return self.recurrence.zone if isinstance(self.recurrence, WallClock) else None
+
     def newest(self, since: datetime, until: datetime) -> datetime | None:
         """Return the newest occurrence later than `since` and not later than `until`, or None."""
         latest = self.recurrence.latest(until)

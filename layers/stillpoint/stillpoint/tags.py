@@ -45,6 +45,11 @@ class Tag(StrEnum):
     STOPPED_AT = "stillpoint:stopped-at"
     CAPTURED_AT = "stillpoint:captured-at"
     RESUMED_AT = "stillpoint:resumed-at"
+    TIME_ZONE = "stillpoint:time-zone"
+    COPYING = "stillpoint:copying"
+    COPY_OF = "stillpoint:copy-of"
+    SHARED_WITH = "stillpoint:shared-with"
+    PROTECTED = "stillpoint:protected"
 
 
 OWNER_TAGS = frozenset(

@@ -43,16 +43,16 @@ def discard(image: Image | None, snapshots: Iterable[Snapshot]) -> list[str]:
 
     The caller has made sure that it is no recovery point. IAM makes sure that it is ours.
     """
-    deleted: frozenset[str] = frozenset()
+    results: dict[str, str] = {}
     if image is not None and image.state != "deregistered":
         try:
-            deleted = images.deregister(image.image_id)
+            results = images.deregister(image.image_id)
         except StillpointError as error:
             logger.exception("A half-made image could not be removed")
             return [f"The image {image.image_id} could not be removed: {error}"]
     stayed = []
     for snapshot in snapshots:
-        if snapshot.snapshot_id in deleted:
+        if results.get(snapshot.snapshot_id) == "success":
             continue
         try:
             images.delete_snapshot(snapshot.snapshot_id)

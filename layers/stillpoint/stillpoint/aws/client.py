@@ -38,9 +38,12 @@ _TRANSIENT = frozenset(
 
 
 @cache
-def client(service: str) -> Any:  # noqa: ANN401 (boto3 makes its clients at run time)
-    """Return the client of a service, made once for as long as the function's process lives."""
-    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+def client(service: str, region: str | None = None) -> Any:  # noqa: ANN401 (made at run time)
+    """Return the client of a service, made once for as long as the function's process lives.
+
+    Without a Region it is that of the function's own Region.
+    """
+    return boto3.client(service, region_name=region, config=_CONFIG)  # type: ignore[call-overload]
 
 
 def error_code(error: ClientError) -> str:

@@ -1,6 +1,5 @@
 """Completing a backup: judging the evidence, writing it down, and telling of the outcome."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,8 +8,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from stillpoint.aws import aftermath, ec2, images
 from stillpoint.aws.images import Image
 from stillpoint.aws.notifications import publish
+from stillpoint.aws.point import IMAGE_VISIBLE, Point
 from stillpoint.aws.settings import CompleteSettings
 from stillpoint.aws.telemetry import logger, metrics
+from stillpoint.aws.volumes import volumes_attached_to
 from stillpoint.errors import AwsRefused, StillpointError
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
@@ -25,13 +26,6 @@ from stillpoint.recovery_point import (
 )
 from stillpoint.tags import Cycle, LastRecoveryPoint, Tag
 
-AMI_DEADLINE = timedelta(hours=24)
-"""An AMI takes "sometimes up to 24 hours" (EC2 User Guide, "Create an Amazon EBS-backed AMI")."""
-IMAGE_TIMED_OUT = "ImageTimedOut"
-"""Said of an image that is pending for too long. It is proven, so it is kept."""
-IMAGE_VISIBLE = timedelta(minutes=10)
-"""EC2 may not show at once what it has made (EC2 Developer Guide, "Eventual consistency")."""
-
 
 def complete_backup(record: Record, settings: CompleteSettings, now: datetime) -> dict[str, Any]:
     """Return the `status`; with it `wait_seconds` while pending, `error` and `cause` if it failed.
@@ -43,66 +37,6 @@ def complete_backup(record: Record, settings: CompleteSettings, now: datetime) -
     if record.refusals:
         return _refused(record, settings, now)
     return _Completion(record, settings, now).carry_out()
-
-
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """A member with what was made of it and what that is worth."""
-
-    member: Member
-    instance: Instance | None
-    image: Image | None
-    snapshots: tuple[Snapshot, ...]
-    assessment: Assessment | None
-
-    def failures(self, now: datetime) -> list[Failure]:
-        """Return why there is, or will be, no recovery point."""
-        instance_id, captured_at = self.member.instance_id, self.member.captured_at
-        if self.image is None and captured_at is not None and now - captured_at < IMAGE_VISIBLE:
-            return []
-        if self.image is None or self.assessment is None or captured_at is None:
-            return [Failure("complete", "ImageMissing", "There is no image.", instance_id)]
-        image = self.image
-        if image.state in aftermath.FAILED_STATES:
-            reason = image.state_reason or "EC2 gives no reason."
-            cause = f"The image {image.image_id} is in state {image.state}. {reason}"
-            return [Failure("complete", "ImageFailed", cause, instance_id)]
-        if self.assessment.level is None:
-            cause = f"The image {image.image_id} is incomplete: {self.assessment.reason}."
-            return [Failure("complete", "SnapshotFailed", cause, instance_id)]
-        if image.state != "available" and now - captured_at > AMI_DEADLINE:
-            cause = f"The image {image.image_id} is still {image.state} after 24 hours."
-            return [Failure("complete", IMAGE_TIMED_OUT, cause, instance_id)]
-        return []
-
-    def is_good(self, now: datetime) -> bool:
-        """Whether it is a recovery point, or becomes one when its image is available."""
-        found = {failure.error for failure in self.failures(now)} - {IMAGE_TIMED_OUT}
-        return self.image is not None and self.assessment is not None and not found
-
-    @property
-    def is_down(self) -> bool:
-        """Whether it was stopped by the backup and does not run now."""
-        gone = self.instance is None or self.instance.state in {"terminated", "shutting-down"}
-        return self.member.was_stopped and not gone and self.state not in {"running", "pending"}
-
-    @property
-    def state(self) -> str:
-        """The instance's EC2 state now."""
-        return self.instance.state if self.instance else "terminated"
-
-    def report(self, failures: tuple[Failure, ...] = ()) -> InstanceReport:
-        """Return what there is to say about the member."""
-        own = [f.sentence for f in failures if f.instance_id == self.member.instance_id]
-        return InstanceReport(
-            instance_id=self.member.instance_id,
-            name=self.member.name,
-            state=self.state,
-            why=" ".join(own) or (self.assessment.reason if self.assessment else ""),
-            image_id=self.image.image_id if self.image else None,
-            consistency=self.assessment.level if self.assessment else None,
-            downtime=self.member.downtime,
-        )
 
 
 class _Completion:
@@ -146,9 +80,7 @@ class _Completion:
         shown = {snapshot.volume_id for snapshot in snapshots}
         return len(shown) >= member.volumes or self._now - member.captured_at >= IMAGE_VISIBLE
 
-    def _point(
-        self, member: Member, image: Image | None, snapshots: tuple[Snapshot, ...]
-    ) -> _Point:
+    def _point(self, member: Member, image: Image | None, snapshots: tuple[Snapshot, ...]) -> Point:
         instance = self._instances.get(member.instance_id)
         assessment = None
         if image is not None and not self._is_shown_whole(member, image, snapshots):
@@ -158,7 +90,7 @@ class _Completion:
                 assessment = self._judge(member, instance, image, snapshots)
             else:
                 assessment = recall(image.tags)
-        return _Point(member, instance, image, snapshots, assessment)
+        return Point(member, instance, image, snapshots, assessment)
 
     def _judge(
         self,
@@ -187,13 +119,19 @@ class _Completion:
             schedule=self._record.schedule,
             method=member.method,
             retain=member.retain,
+            time_zone=member.time_zone,
+            copy_to=member.copy_to,
             group=self._record.group,
             stopped_at=member.stopped_at,
             captured_at=member.captured_at,
             resumed_at=member.running_at,
             owner_tags=instance.tags if instance else {},
         )
-        ec2.create_tags([image.image_id, *(s.snapshot_id for s in snapshots)], tags)
+        ec2.create_tags([snapshot.snapshot_id for snapshot in snapshots], tags)
+        # The image last: its evidence says that nothing of this is missing.
+        if assessment.level is not None and member.copy_to:
+            tags |= {Tag.COPYING: " ".join(member.copy_to)}
+        ec2.create_tags([image.image_id], tags)
         return assessment
 
     def _failed(self, failures: tuple[Failure, ...]) -> dict[str, Any]:
@@ -315,7 +253,7 @@ class _Completion:
             for execution in {*made, *snapshots} - {self._record.execution}:
                 aftermath.discard(made.get(execution), snapshots.get(execution, ()))
 
-    def _show_on_instance(self, point: _Point) -> None:
+    def _show_on_instance(self, point: Point) -> None:
         """Show the newest recovery point on the instance, and take an old refusal off it."""
         captured_at = point.member.captured_at
         if not point.instance or not point.image or not point.assessment or not captured_at:
@@ -379,7 +317,7 @@ def _event(  # noqa: PLR0913, PLR0917 (the fields of an event)
 
 def _shared_volumes(instance_ids: list[str]) -> dict[str, tuple[str, ...]]:
     shared: dict[str, tuple[str, ...]] = {}
-    for volume in images.volumes_attached_to(instance_ids):
+    for volume in volumes_attached_to(instance_ids):
         if len(volume.instance_ids) > 1:
             for instance_id in volume.instance_ids:
                 shared[instance_id] = (*shared.get(instance_id, ()), volume.volume_id)

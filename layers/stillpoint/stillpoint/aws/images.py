@@ -1,6 +1,6 @@
-"""AMIs and their snapshots, and the volumes that they come from."""
+"""AMIs and their snapshots: finding ours, and removing them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
@@ -10,184 +10,169 @@ from botocore.exceptions import ClientError
 
 from stillpoint.aws.client import client, error_code, translated
 from stillpoint.aws.ec2 import tags_of
-from stillpoint.errors import AwsRefused
+from stillpoint.ownership import has_our_name
 from stillpoint.recovery_point import Snapshot
 from stillpoint.tags import Tag, iso
 
 _FILTER_VALUES = 200
+_PAGE = 1000
+_GONE = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"})
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An AMI of ours. `state` is EC2's name: pending, available, failed, ..."""
+    """An AMI of ours.
+
+    `state` is EC2's name: pending, available, failed, ... `volumes` is the number of EBS volumes
+    that it maps, `snapshot_ids` are those of their snapshots that it shows. `protection` is EC2's
+    word for its deregistration protection, or empty.
+    """
 
     image_id: str
+    name: str
     state: str
     state_reason: str
     tags: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """An attached EBS volume. `kms_key_arn` is None if it is not encrypted."""
-
-    volume_id: str
-    instance_ids: tuple[str, ...]
-    kms_key_arn: str | None
+    volumes: int = 0
+    snapshot_ids: tuple[str, ...] = ()
+    protection: str = ""
+    created_at: datetime | None = None
 
 
 def images_of(execution: str) -> dict[str, Image]:
     """Return the images that an execution made, by the id of the instance."""
-    found = _images([_of_execution(execution)])
+    found = find_images([tagged(Tag.EXECUTION, [execution])])
     return {image.tags.get(Tag.INSTANCE, ""): image for image in found}
 
 
 def images_for(instance_id: str, occurrence: datetime) -> list[Image]:
     """Return the images of an instance for an occurrence, of whichever attempt."""
-    return _images(_of_occurrence(instance_id, occurrence))
+    return list(find_images(_of_occurrence(instance_id, occurrence)))
 
 
-def _images(filters: list[dict[str, Any]]) -> list[Image]:
-    with translated("reading the images"):
-        pages = client("ec2").get_paginator("describe_images")
-        rows = [
-            row
-            for page in pages.paginate(Owners=["self"], Filters=filters, IncludeDisabled=True)
-            for row in page["Images"]
-        ]
-    return [
-        Image(
-            image_id=row["ImageId"],
-            state=row["State"],
-            state_reason=row.get("StateReason", {}).get("Message", ""),
-            tags=tags_of(row),
-        )
-        for row in rows
-    ]
+def find_images(filters: Iterable[dict[str, Any]], *, region: str | None = None) -> Iterator[Image]:
+    """Return the images that match, disabled ones too, and that have a name of ours.
+
+    An owner's own copy of one of them, with all its tags, has another name (see `ownership`).
+    """
+    with translated(f"reading the images{_in(region)}"):
+        pages = client("ec2", region).get_paginator("describe_images")
+        for page in pages.paginate(
+            Owners=["self"],
+            Filters=list(filters),
+            IncludeDisabled=True,
+            PaginationConfig={"PageSize": _PAGE},
+        ):
+            for row in page["Images"]:
+                image = _image(row)
+                if has_our_name(image.name, image.tags):
+                    yield image
 
 
 def snapshots_of(execution: str) -> dict[str, list[Snapshot]]:
     """Return the snapshots that an execution made, by the id of the instance."""
-    return _snapshots([_of_execution(execution)], by=Tag.INSTANCE)
+    return _by_tag(find_snapshots([tagged(Tag.EXECUTION, [execution])]), Tag.INSTANCE)
 
 
 def snapshots_for(instance_id: str, occurrence: datetime) -> dict[str, list[Snapshot]]:
     """Return the snapshots of an instance for an occurrence, by the name of the execution."""
-    return _snapshots(_of_occurrence(instance_id, occurrence), by=Tag.EXECUTION)
+    return _by_tag(find_snapshots(_of_occurrence(instance_id, occurrence)), Tag.EXECUTION)
 
 
-def _snapshots(filters: list[dict[str, Any]], *, by: Tag) -> dict[str, list[Snapshot]]:
-    with translated("reading the snapshots"):
-        pages = client("ec2").get_paginator("describe_snapshots")
-        rows = [
-            row
-            for page in pages.paginate(OwnerIds=["self"], Filters=filters)
-            for row in page["Snapshots"]
-        ]
-    found: dict[str, list[Snapshot]] = {}
-    for row in rows:
-        found.setdefault(tags_of(row).get(by, ""), []).append(
-            Snapshot(
-                snapshot_id=row["SnapshotId"],
-                volume_id=row["VolumeId"],
-                state=row["State"],
-                started_at=row["StartTime"],
-                completed_at=row.get("CompletionTime"),
-            )
-        )
-    return found
+def find_snapshots(
+    filters: Iterable[dict[str, Any]], *, region: str | None = None
+) -> Iterator[Snapshot]:
+    """Return the snapshots of this account that match."""
+    with translated(f"reading the snapshots{_in(region)}"):
+        pages = client("ec2", region).get_paginator("describe_snapshots")
+        for page in pages.paginate(
+            OwnerIds=["self"], Filters=list(filters), PaginationConfig={"PageSize": _PAGE}
+        ):
+            for row in page["Snapshots"]:
+                yield Snapshot(
+                    snapshot_id=row["SnapshotId"],
+                    volume_id=row["VolumeId"],
+                    state=row["State"],
+                    started_at=row["StartTime"],
+                    completed_at=row.get("CompletionTime"),
+                    state_message=row.get("StateMessage", ""),
+                    kms_key_arn=row.get("KmsKeyId") if row.get("Encrypted") else None,
+                    tags=tags_of(row),
+                )
 
 
-def volumes_attached_to(instance_ids: Collection[str]) -> list[Volume]:
-    """Return the EBS volumes attached to any of the instances."""
-    with translated("reading the volumes"):
-        pages = client("ec2").get_paginator("describe_volumes")
-        return [
-            _volume(row)
-            for ids in batched(instance_ids, _FILTER_VALUES, strict=False)
-            for page in pages.paginate(
-                Filters=[{"Name": "attachment.instance-id", "Values": list(ids)}]
-            )
-            for row in page["Volumes"]
-        ]
+def tagged(tag: Tag, values: Collection[str]) -> dict[str, Any]:
+    """Return the filter for what has one of these values of a tag, at most 200."""
+    return {"Name": f"tag:{tag}", "Values": list(values)}
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A KMS key. `aws_managed` keys may be used through EC2 by every principal of the account."""
-
-    aws_managed: bool
-    enabled: bool
-
-
-def describe_key(kms_key_arn: str) -> Key | None:
-    """Return what KMS says of a key, or None if it may not be looked at: it is somebody's own.
-
-    A key that is disabled or about to be deleted does not disturb a running instance, whose
-    volumes keep their data keys, but the next start needs it (KMS Developer Guide, "How unusable
-    KMS keys affect data keys").
-    """
-    try:
-        with translated(f"reading the key {kms_key_arn}"):
-            row = client("kms").describe_key(KeyId=kms_key_arn)["KeyMetadata"]
-    except AwsRefused as error:
-        cause = error.__cause__
-        if isinstance(cause, ClientError) and error_code(cause) in {
-            "AccessDeniedException",
-            "NotFoundException",
-        }:
-            return None
-        raise
-    return Key(row["KeyManager"] == "AWS", row.get("KeyState", "Enabled") == "Enabled")
-
-
-def deregister(image_id: str) -> frozenset[str]:
-    """Deregister an image, and return which of its snapshots were deleted with it.
+def deregister(image_id: str, *, region: str | None = None) -> dict[str, str]:
+    """Deregister an image, and return what became of each of its snapshots, by id.
 
     An image that is gone already is as wanted. The call succeeds whatever becomes of a snapshot:
-    one that another image uses, or that may not be deleted, stays (EC2 API Reference,
+    `success` means that it was deleted, `skipped` that another image uses it, and
+    `missing-permissions`, `internal-error` or `client-error` that it stays (EC2 API Reference,
     DeregisterImage, DeleteSnapshotResults).
     """
-    with translated(f"deregistering {image_id}"):
+    with translated(f"deregistering {image_id}{_in(region)}"):
         try:
-            answer = client("ec2").deregister_image(
+            answer = client("ec2", region).deregister_image(
                 ImageId=image_id, DeleteAssociatedSnapshots=True
             )
         except ClientError as error:
-            if error_code(error) not in {"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"}:
+            if error_code(error) not in _GONE:
                 raise
-            return frozenset()
-    return frozenset(
-        result["SnapshotId"]
+            return {}
+    return {
+        result["SnapshotId"]: result.get("ReturnCode", "")
         for result in answer.get("DeleteSnapshotResults", ())
-        if result.get("ReturnCode") == "success"
-    )
+    }
 
 
-def delete_snapshot(snapshot_id: str) -> None:
+def delete_snapshot(snapshot_id: str, *, region: str | None = None) -> None:
     """Delete a snapshot; one that is gone already is as wanted."""
-    with translated(f"deleting {snapshot_id}"):
+    with translated(f"deleting {snapshot_id}{_in(region)}"):
         try:
-            client("ec2").delete_snapshot(SnapshotId=snapshot_id)
+            client("ec2", region).delete_snapshot(SnapshotId=snapshot_id)
         except ClientError as error:
             if error_code(error) != "InvalidSnapshot.NotFound":
                 raise
 
 
-def _volume(row: dict[str, Any]) -> Volume:
-    return Volume(
-        volume_id=row["VolumeId"],
-        instance_ids=tuple(attachment["InstanceId"] for attachment in row["Attachments"]),
-        kms_key_arn=row.get("KmsKeyId") if row.get("Encrypted") else None,
+def in_batches(values: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Return the values in as many as one filter takes (EC2 API Reference, DescribeImages)."""
+    return batched(values, _FILTER_VALUES, strict=False)
+
+
+def _image(row: Mapping[str, Any]) -> Image:
+    mapped = [
+        mapping["Ebs"] for mapping in row.get("BlockDeviceMappings", ()) if mapping.get("Ebs")
+    ]
+    created = row.get("CreationDate")
+    return Image(
+        image_id=row["ImageId"],
+        name=row.get("Name", ""),
+        state=row["State"],
+        state_reason=row.get("StateReason", {}).get("Message", ""),
+        tags=tags_of(row),
+        volumes=len(mapped),
+        # In a pending image some may be missing.
+        snapshot_ids=tuple(ebs["SnapshotId"] for ebs in mapped if ebs.get("SnapshotId")),
+        protection=row.get("DeregistrationProtection", ""),
+        created_at=datetime.fromisoformat(created) if created else None,
     )
 
 
-def _of_execution(execution: str) -> dict[str, Any]:
-    return {"Name": f"tag:{Tag.EXECUTION}", "Values": [execution]}
+def _by_tag(snapshots: Iterable[Snapshot], tag: Tag) -> dict[str, list[Snapshot]]:
+    found: dict[str, list[Snapshot]] = {}
+    for snapshot in snapshots:
+        found.setdefault(snapshot.tags.get(tag, ""), []).append(snapshot)
+    return found
 
 
 def _of_occurrence(instance_id: str, occurrence: datetime) -> list[dict[str, Any]]:
-    return [
-        {"Name": f"tag:{Tag.INSTANCE}", "Values": [instance_id]},
-        {"Name": f"tag:{Tag.OCCURRENCE}", "Values": [iso(occurrence)]},
-    ]
+    return [tagged(Tag.INSTANCE, [instance_id]), tagged(Tag.OCCURRENCE, [iso(occurrence)])]
+
+
+def _in(region: str | None) -> str:
+    return f" in {region}" if region else ""

@@ -32,7 +32,10 @@ def plan_backups(request: Request, settings: PlanSettings, now: datetime) -> dic
     instances = {instance.instance_id: instance for instance in ec2.scheduled_instances()}
     limits = Limits(
         defaults=PolicyDefaults.parse(
-            time=settings.default_time, zone=settings.time_zone, retain=settings.default_retain
+            time=settings.default_time,
+            zone=settings.time_zone,
+            retain=settings.default_retain,
+            copy_regions=settings.copy_regions,
         ),
         max_concurrent=settings.max_concurrent,
         catch_up=settings.catch_up,

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from stillpoint.aws import ec2, images
+from stillpoint.aws import ec2
 from stillpoint.aws.aftermath import handled_tag
+from stillpoint.aws.keys import describe_key
 from stillpoint.aws.settings import PrepareSettings
 from stillpoint.aws.telemetry import logger
+from stillpoint.aws.volumes import volumes_attached_to
 from stillpoint.errors import AwsRefused, MalformedInput
 from stillpoint.instance import Instance
 from stillpoint.policy import Method
@@ -137,15 +139,15 @@ def _bad_keys(
     instance_ids: Sequence[str], granted: Collection[str]
 ) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
     """Return the KMS keys that the stack may not use, and those that nobody can, by instance."""
-    keys: dict[str, images.Key | None] = {}
+    keys = {}
     ungranted: dict[str, set[str]] = {}
     unusable: dict[str, set[str]] = {}
-    for volume in images.volumes_attached_to(instance_ids):
+    for volume in volumes_attached_to(instance_ids):
         arn = volume.kms_key_arn
         if arn is None:
             continue
         if arn not in keys:
-            keys[arn] = images.describe_key(arn)
+            keys[arn] = describe_key(arn)
         key = keys[arn]
         for instance_id in volume.instance_ids:
             if arn not in granted and not (key and key.aws_managed):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from stillpoint.aws import images
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.telemetry import logger
+from stillpoint.aws.volumes import volumes_attached_to
 from stillpoint.errors import StillpointError
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
@@ -68,7 +68,7 @@ def _reasons(instance: Instance, refused: str) -> list[str]:
 
 def _keys(instance_id: str) -> str:
     try:
-        volumes = images.volumes_attached_to([instance_id])
+        volumes = volumes_attached_to([instance_id])
     except StillpointError:
         logger.exception("The volumes could not be read")
         volumes = []
