@@ -15,7 +15,9 @@ from ministack.core import iam_evaluator
 
 from sandbox.lambda_site import shifted_time
 
-# Parameters that name existing resources: (parameter, numbered or not, type in the ARN).
+type TagsOf = Callable[[str, str], Mapping[str, str]]
+
+# Parameters that name existing resources, alone or numbered, and the type in their ARN.
 RESOURCE_PARAMETERS: Final = (
     ("InstanceId", "instance"),
     ("ImageId", "image"),
@@ -34,9 +36,20 @@ CREATES: Final = {
     "CreateVolume": ("volume",),
     "RunInstances": ("instance", "volume"),
 }
-# Describe calls have no resource level, apart from this one (Service Authorization Reference,
-# Amazon EC2).
-DESCRIBE_WITH_RESOURCE: Final = frozenset({"DescribeInstanceAttribute"})
+# Describe, Get and List calls have no resource level, apart from these (Service Authorization
+# Reference, Amazon EC2).
+READING: Final = ("Describe", "Get", "List")
+READING_WITH_RESOURCE: Final = frozenset(
+    {"DescribeInstanceAttribute", "DescribeImageAttribute", "DescribeSnapshotAttribute"}
+)
+# What else a caller of DescribeImageReferences must be allowed, by the type of resource that it
+# asks about (EC2 User Guide, "Identify your resources referencing specified AMIs", Required
+# permissions). Of other types the sandbox has no resources.
+REFERENCES: Final = "DescribeImageReferences"
+REFERENCED: Final = {
+    "ec2:Instance": ("ec2:DescribeInstances",),
+    "ec2:LaunchTemplate": ("ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"),
+}
 TYPE_BY_PREFIX: Final = {"i": "instance", "ami": "image", "snap": "snapshot", "vol": "volume"}
 # ARNs of images and snapshots carry no account id.
 WITHOUT_ACCOUNT: Final = frozenset({"image", "snapshot"})
@@ -60,33 +73,44 @@ class Denial:
     request_id: str
 
 
-def emulated_tags(identity: str) -> Mapping[str, str]:
-    """Return the tags of a resource in the emulator."""
+def emulated_tags(region: str, identity: str) -> Mapping[str, str]:
+    """Return the tags of a resource in a Region of the emulator, for the caller's account."""
+    from ministack.core.responses import get_account_id  # noqa: PLC0415  after ministack's set-up
     from ministack.services import ec2  # noqa: PLC0415  after ministack's set-up
 
-    return {tag["Key"]: tag["Value"] for tag in ec2._tags.get(identity) or []}
+    tags = ec2._tags.get_scoped(get_account_id(), region, identity) or []
+    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def ec2_checks(
     parameters: Mapping[str, str],
     region: str,
     account: str,
-    tags_of: Callable[[str], Mapping[str, str]] = emulated_tags,
+    tags_of: TagsOf = emulated_tags,
 ) -> list[Check]:
-    """Every check that AWS makes for one EC2 Query request, given its flat parameters."""
+    """Every check that AWS makes for one EC2 Query request, given its flat parameters.
+
+    `region` is where the request goes; `tags_of(region, id)` gives the tags of a resource.
+    """
     action = parameters.get("Action", "")
-    if action.startswith(("Describe", "Get")) and action not in DESCRIBE_WITH_RESOURCE:
+    if action == REFERENCES:
+        return list(_reference_checks(parameters))
+    if action.startswith(READING) and action not in READING_WITH_RESOURCE:
         return [Check(f"ec2:{action}", "*", {})]
     if action in {"CreateTags", "DeleteTags"}:
         return list(_tagging_checks(action, parameters, region, account, tags_of))
     specified = _specified_tags(parameters)
     checks = []
-    for kind, identity in _named_resources(parameters):
+    for name, kind, identity in _named_resources(parameters):
+        # The tags of the request are for what it makes, not for what it copies, and CopyImage knows
+        # no tag of its source (Service Authorization Reference, Amazon EC2).
+        is_source = name == "SourceImageId"
+        place = parameters.get("SourceRegion", region) if is_source else region
         context = {
-            **_request_tags(specified.get(kind, {})),
-            **_resource_tags(tags_of(identity)),
+            **({} if is_source else _request_tags(specified.get(kind, {}))),
+            **({} if is_source else _resource_tags(tags_of(place, identity))),
         }
-        checks.append(Check(f"ec2:{action}", _arn(kind, identity, region, account), context))
+        checks.append(Check(f"ec2:{action}", _arn(kind, identity, place, account), context))
     for kind in CREATES.get(action, ()):
         context = _request_tags(specified.get(kind, {}))
         checks.append(Check(f"ec2:{action}", _arn(kind, "*", region, account), context))
@@ -96,26 +120,37 @@ def ec2_checks(
     return checks or [Check(f"ec2:{action}", "*", {})]
 
 
+def _reference_checks(parameters: Mapping[str, str]) -> Iterator[Check]:
+    """The checks of DescribeImageReferences: its own, and those for what it looks through."""
+    yield Check(f"ec2:{REFERENCES}", "*", {})
+    asked = set(parameters.values()) & REFERENCED.keys()
+    if parameters.get("IncludeAllResourceTypes") == "true":
+        asked = set(REFERENCED)
+    for kind in sorted(asked):
+        yield from (Check(needed, "*", {}) for needed in REFERENCED[kind])
+
+
 def _tagging_checks(
     action: str,
     parameters: Mapping[str, str],
     region: str,
     account: str,
-    tags_of: Callable[[str], Mapping[str, str]],
+    tags_of: TagsOf,
 ) -> Iterator[Check]:
     tags = _numbered_tags(parameters, "Tag")
     for key, identity in parameters.items():
         if key.startswith("ResourceId."):
             kind = TYPE_BY_PREFIX.get(identity.partition("-")[0], "*")
-            context = {**_request_tags(tags), **_resource_tags(tags_of(identity))}
+            context = {**_request_tags(tags), **_resource_tags(tags_of(region, identity))}
             yield Check(f"ec2:{action}", _arn(kind, identity, region, account), context)
 
 
-def _named_resources(parameters: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _named_resources(parameters: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """The resources that a request names: the parameter, the type, the id."""
     for name, kind in RESOURCE_PARAMETERS:
         for key, value in parameters.items():
             if key == name or (key.startswith(f"{name}.") and key.rpartition(".")[2].isdigit()):
-                yield kind, value
+                yield name, kind, value
 
 
 def _specified_tags(parameters: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -4,6 +4,8 @@
     install(world)                       # ministack's EC2 in this process is the world now
     world.configure("web-1", hung=True)  # the knobs of one instance
     world.faults.add({"name": "throttle", "action": "StartInstances", "times": 3})
+    world.add_key("1234abcd-...", region="eu-west-1")                  # a customer managed key
+    world.set_recycle_bin(image_days=7, snapshot_days=7, region="eu-west-1")
     world.truth()                        # what only the world knows
     world.calls                          # every call of the API
 

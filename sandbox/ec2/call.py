@@ -10,7 +10,8 @@ class Call:
     """A request: its action, its parameters by the SDK's names, who sent it and when.
 
     `instances` holds the ids of the instances that it concerns, for an image or a snapshot those
-    of the instance that it was made from.
+    of the instance that it was made from. `forbidden` holds the ids of snapshots that the caller
+    may not delete, for a call that would delete them on the side.
     """
 
     action: str
@@ -18,6 +19,8 @@ class Call:
     principal: str
     at: float
     instances: tuple[str, ...] = field(default=())
+    region: str = ""
+    forbidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Putting the world in place of ministack's EC2.
 
 ministack looks each action up in a table of handlers, for requests over HTTP and for those of a
-state machine alike. `install` replaces the entries that concern instances, volumes, snapshots and
-images, and refuses those that would go past the world. Tags are copied to ministack's own store,
-where its IAM finds them for conditions such as `aws:ResourceTag/...`.
+state machine alike. `install` replaces the entries that concern instances, volumes, snapshots,
+images and launch templates, and refuses those that would go past the world. Tags are copied to
+ministack's own store, where its IAM finds them for conditions such as `aws:ResourceTag/...`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +17,7 @@ from ministack.services import ec2, kms
 
 from sandbox.ec2 import wire
 from sandbox.ec2.errors import Ec2Error
-from sandbox.ec2.launching import DEFAULT_KEY_ID, default_key
+from sandbox.ec2.keys import DEFAULT_KEY_ID, default_key
 from sandbox.ec2.tagging import PREFIXES
 from sandbox.ec2.world import ACTIONS, World
 
@@ -29,12 +29,8 @@ type Handler = Callable[[Form], Response]
 REFUSED = (
     "CopySnapshot",
     "CreateFleet",
-    "DescribeImageAttribute",
-    "DescribeSnapshotAttribute",
-    "ModifyImageAttribute",
-    "ModifySnapshotAttribute",
+    "DeleteLaunchTemplateVersions",
     "ModifyVolume",
-    "RegisterImage",
     "ResetImageAttribute",
 )
 
@@ -54,6 +50,7 @@ def install(world: World) -> None:
     for action in REFUSED:
         ec2._ACTION_MAP[action] = partial(_refuse, action)
     world.on_tags = _copy_tags
+    world.find_key = _find_key
     _patch_once()
 
 
@@ -106,6 +103,13 @@ def _copy_tags(account: str, region: str, resource_id: str, tags: Mapping[str, s
         ec2._tags.set_scoped(account, region, resource_id, entries)
     else:
         ec2._tags.pop_scoped(account, region, resource_id, None)
+
+
+def _find_key(account: str, region: str, key: str) -> str | None:
+    """Return the ARN of a key of the emulator's KMS, in the Region of the request."""
+    del account, region  # those of the request, which KMS looks up by itself
+    record = kms._resolve_key(key)
+    return str(record["Arn"]) if record else None
 
 
 _patched = False

@@ -8,15 +8,21 @@ name           one of FAULT_NAMES
 action         the action or list of actions that it strikes; each name has its default
 instance       the id or the Name tag of the instance that it strikes; default is every one
 principal      a part of the caller's ARN; default is every caller
+region         the Region in which it strikes; default is every one, `region-outage` must name one
 skip           how many matching calls pass before it strikes; default 0
 times          how often it strikes, 0 for without end; default 1, without end if `seconds` is given
 after_seconds  it strikes from so many seconds after it was added; default 0
 seconds        and for so long from then on; default for ever
 code, message, status   the error of `api-error`
 falls_back     for `no-capacity`: the start is accepted and the instance falls back to `stopped`
-delay_seconds  for `image-failed` and `snapshot-error`: how long until it fails
-volume         for `snapshot-never-initiated` and `snapshot-error`: which volume, counted from 0
-               in the order of capture, -1 for the last; default -1
+delay_seconds  for `image-failed`, `snapshot-error` and `copy-failed`: how long until it fails
+volume         for `snapshot-never-initiated`, `snapshot-error` and `snapshot-delete-refused`:
+               which volume, counted from 0 in the order of capture, -1 for the last; default -1
+return_code    for `snapshot-delete-refused`: the result of that snapshot, `missing-permissions`,
+               `internal-error` or `client-error`; default `internal-error`
+
+`region-outage` strikes every call in its Region for as long as it is in force, whatever `times`
+is; `copy-stuck` is a copy that stays pending for ever.
 """
 
 from collections.abc import Mapping
@@ -44,6 +50,10 @@ class FaultName(StrEnum):
     SNAPSHOT_ERROR = "snapshot-error"
     STOP_PROTECTION_APPEARS = "stop-protection-appears"
     INSTANCE_TERMINATED = "instance-terminated"
+    COPY_FAILED = "copy-failed"
+    COPY_STUCK = "copy-stuck"
+    SNAPSHOT_DELETE_REFUSED = "snapshot-delete-refused"
+    REGION_OUTAGE = "region-outage"
 
 
 FAULT_NAMES = tuple(name.value for name in FaultName)
@@ -58,7 +68,13 @@ _DEFAULT_ACTIONS: Mapping[FaultName, frozenset[str]] = {
     FaultName.SNAPSHOT_ERROR: frozenset({"CreateImage"}),
     FaultName.STOP_PROTECTION_APPEARS: frozenset({"StopInstances"}),
     FaultName.INSTANCE_TERMINATED: frozenset({"CreateImage"}),
+    FaultName.COPY_FAILED: frozenset({"CopyImage"}),
+    FaultName.COPY_STUCK: frozenset({"CopyImage"}),
+    FaultName.SNAPSHOT_DELETE_REFUSED: frozenset({"DeregisterImage"}),
 }
+# What a snapshot's deletion can come to if it is refused (EC2 API Reference,
+# DeleteSnapshotReturnCode); `skipped` is the world's own finding.
+RETURN_CODES = ("missing-permissions", "internal-error", "client-error")
 
 
 @dataclass(slots=True)
@@ -72,6 +88,7 @@ class Fault:
     until_moment: float
     instance: str | None = None
     principal: str | None = None
+    region: str | None = None
     skip: int = 0
     times: int = 1
     code: str = "InternalError"
@@ -80,6 +97,7 @@ class Fault:
     falls_back: bool = False
     delay_seconds: float = 30.0
     volume: int = -1
+    return_code: str = "internal-error"
     seen: int = 0
     hits: int = 0
 
@@ -90,6 +108,7 @@ class Fault:
             and (not self.actions or call.action in self.actions)
             and (self.instance is None or self.instance in (instance_id, instance_name))
             and (self.principal is None or self.principal in call.principal)
+            and self.region in (None, call.region)
         )
 
     def strikes(self) -> bool:
@@ -114,6 +133,9 @@ class Fault:
                 return Ec2Error("UnauthorizedOperation", message, 403)
             case FaultName.NO_CAPACITY:
                 return Ec2Error("InsufficientInstanceCapacity", "Insufficient capacity.", 500)
+            case FaultName.REGION_OUTAGE:
+                message = "The server is overloaded and can't handle the request."
+                return Ec2Error("Unavailable", message, 503)
             case FaultName.API_ERROR:
                 return Ec2Error(self.code, self.message, self.status)
             case (
@@ -124,6 +146,9 @@ class Fault:
                 | FaultName.SNAPSHOT_ERROR
                 | FaultName.STOP_PROTECTION_APPEARS
                 | FaultName.INSTANCE_TERMINATED
+                | FaultName.COPY_FAILED
+                | FaultName.COPY_STUCK
+                | FaultName.SNAPSHOT_DELETE_REFUSED
             ):
                 message = f"{self.name} answers no error"
                 raise AssertionError(message)
@@ -138,6 +163,7 @@ class Fault:
             "action": sorted(self.actions),
             "instance": self.instance,
             "principal": self.principal,
+            "region": self.region,
             "skip": self.skip,
             "times": self.times,
             "hits": self.hits,
@@ -169,6 +195,15 @@ class FaultBook:
         else:
             del self._faults[fault_id]
 
+    def is_out(self, region: str, now: float) -> bool:
+        """Say whether an outage of a Region is in force."""
+        return any(
+            fault.name is FaultName.REGION_OUTAGE
+            and fault.region == region
+            and fault.from_moment <= now < fault.until_moment
+            for fault in self._faults.values()
+        )
+
     def take(
         self, name: FaultName, call: Call, instances: Mapping[str, str | None]
     ) -> Fault | None:
@@ -186,8 +221,18 @@ class FaultBook:
 
 
 _KEYS = frozenset(
-    {"name", "action", "instance", "principal", "skip", "times", "after_seconds", "seconds"}
-    | {"code", "message", "status", "falls_back", "delay_seconds", "volume"}
+    {
+        "name",
+        "action",
+        "instance",
+        "principal",
+        "region",
+        "skip",
+        "times",
+        "after_seconds",
+        "seconds",
+    }
+    | {"code", "message", "status", "falls_back", "delay_seconds", "volume", "return_code"}
 )
 
 
@@ -201,6 +246,7 @@ def _parse(description: Mapping[str, Any], fault_id: int, now: float) -> Fault:
         message = f"{description.get('name')!r} is not a fault of EC2; these are: "
         raise ValueError(message + ", ".join(FAULT_NAMES))
     name = FaultName(description["name"])
+    _check(name, description)
     begin = now + float(description.get("after_seconds", 0))
     seconds = description.get("seconds")
     fault = Fault(
@@ -211,16 +257,31 @@ def _parse(description: Mapping[str, Any], fault_id: int, now: float) -> Fault:
         until_moment=float("inf") if seconds is None else begin + float(seconds),
         instance=description.get("instance"),
         principal=description.get("principal"),
+        region=description.get("region"),
         skip=int(description.get("skip", 0)),
         times=int(description.get("times", 1 if seconds is None else 0)),
         falls_back=bool(description.get("falls_back", False)),
         delay_seconds=float(description.get("delay_seconds", 30.0)),
         volume=int(description.get("volume", -1)),
     )
+    if name is FaultName.REGION_OUTAGE:
+        fault.times = 0
+    fault.return_code = description.get("return_code", fault.return_code)
     fault.code = description.get("code", fault.code)
     fault.message = description.get("message", fault.message)
     fault.status = int(description.get("status", fault.status))
     return fault
+
+
+def _check(name: FaultName, description: Mapping[str, Any]) -> None:
+    """Raise ValueError for what does not fit the name of a fault."""
+    if name is FaultName.REGION_OUTAGE and not description.get("region"):
+        message = "a region-outage names its region"
+        raise ValueError(message)
+    code = description.get("return_code", RETURN_CODES[0])
+    if code not in RETURN_CODES:
+        message = f"{code!r} is not a return code; these are: {', '.join(RETURN_CODES)}"
+        raise ValueError(message)
 
 
 def _actions(value: object, name: FaultName) -> frozenset[str]:

@@ -83,8 +83,8 @@ def take_snapshot(
         dirty_bytes=volume.dirty_bytes(now),
         at_rest=volume.at_rest,
     )
-    region.snapshots[snapshot.snapshot_id] = snapshot
-    region.agenda.at(completes_at, partial(_complete, snapshot))
+    region.add_snapshot(snapshot)
+    region.agenda.at(completes_at, partial(complete, snapshot))
     return snapshot
 
 
@@ -115,7 +115,7 @@ def _initiate_all(region: Region, image: Image, instance: Instance, now: float) 
         moment += instance.draw(gap)
         region.agenda.at(moment, partial(_initiate, region, image, instance, volume))
     image.available_at = max(image.available_at, moment + 1)
-    region.agenda.at(image.available_at, partial(_finish, region, image))
+    region.agenda.at(image.available_at, partial(finish, region, image))
     return moment
 
 
@@ -146,6 +146,7 @@ def _initiate(
     )
     snapshot.image_id = image.image_id
     volume.snapshot_id = snapshot.snapshot_id
+    snapshot.users.add(image.image_id)
     region.tags.create(snapshot.snapshot_id, image.snapshot_tags)
     instance.record(
         "snapshot_initiated",
@@ -167,13 +168,13 @@ def _break(image: Image, snapshot: Snapshot, now: float) -> None:
         fail(image, IMAGE_FAILURE, now)
 
 
-def _complete(snapshot: Snapshot, now: float) -> None:
+def complete(snapshot: Snapshot, now: float) -> None:
     """Let a snapshot complete."""
     if snapshot.state is SnapshotState.PENDING and not snapshot.deleted:
         snapshot.state, snapshot.completed_at = SnapshotState.COMPLETED, now
 
 
-def _finish(region: Region, image: Image, _now: float) -> None:
+def finish(region: Region, image: Image, _now: float) -> None:
     """Let the image become available if all of its snapshots are complete."""
     snapshots = [region.snapshots.get(volume.snapshot_id or "") for volume in image.volumes]
     complete = all(snap and snap.state is SnapshotState.COMPLETED for snap in snapshots)

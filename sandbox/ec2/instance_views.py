@@ -73,19 +73,20 @@ def _chosen(
     if ids:
         named = [region.instance(instance_id, call.at) for instance_id in dict.fromkeys(ids)]
     else:
-        named = [one for one in region.instances.values() if one.visible_at <= call.at]
-    listed = [one for one in named if not _forgotten(one, call.at)]
+        named = list(region.instances.values())
+    listed = [one for one in named if is_listed(one, call.at)]
     return sorted(filter(matches, listed), key=lambda one: one.instance_id)
 
 
-def _forgotten(instance: Instance, now: float) -> bool:
-    """Say whether an instance was terminated so long ago that it is not listed any more."""
+def is_listed(instance: Instance, now: float) -> bool:
+    """Say whether calls show an instance: not yet a new one, nor one that ended long ago."""
     ended = instance.events[-1] if instance.events else None
-    return (
+    forgotten = (
         instance.state is InstanceState.TERMINATED
         and ended is not None
         and now - ended.at > TERMINATED_LISTED_SECONDS
     )
+    return instance.visible_at <= now and not forgotten
 
 
 def _seen(instance: Instance, now: float) -> Status:

@@ -7,6 +7,7 @@ from sandbox.ec2 import tags
 from sandbox.ec2.call import Call
 from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.instance_views import reservation
+from sandbox.ec2.keys import default_key
 from sandbox.ec2.lagged import Lagged
 from sandbox.ec2.lifecycle import launch
 from sandbox.ec2.model import (
@@ -24,8 +25,6 @@ from sandbox.ec2.physics import Dice
 from sandbox.ec2.region import Operation, Region
 
 ROOT_DEVICE = "/dev/xvda"
-# The AWS managed key for EBS, `alias/aws/ebs`, of every account and Region.
-DEFAULT_KEY_ID = "00000000-0000-0000-0000-00000000eb50"
 
 
 def run_instances(region: Region, call: Call) -> dict[str, Any]:
@@ -38,6 +37,7 @@ def run_instances(region: Region, call: Call) -> dict[str, Any]:
     token = params.get("ClientToken")
     if token and token in region.launches:
         return reservation(region, [region.instances[i] for i in region.launches[token]], call.at)
+    _check_image(region, params.get("ImageId"), call.at)
     specifications = params.get("TagSpecifications") or []
     instance_tags = tags_for("instance", specifications)
     volume_tags = tags_for("volume", specifications)
@@ -74,6 +74,15 @@ def attach(instance: Instance, volume: Volume, device: str, at: float, *, delete
     attachment = Attachment(instance.instance_id, device, volume.volume_id, cache, at, delete)
     instance.attachments.append(attachment)
     volume.attachments.append(attachment)
+
+
+def _check_image(region: Region, image_id: str | None, now: float) -> None:
+    """Raise InvalidAMIID.Unavailable for an image of this world that cannot be launched.
+
+    An id that the world does not know is taken for somebody else's public image.
+    """
+    if image_id and region.any_image(image_id):
+        region.available_image(image_id, now)
 
 
 def _new_instance(
@@ -178,11 +187,6 @@ def _new_volume(
     attach(instance, volume, mapping["DeviceName"], at, delete=delete)
     instance.facts.setdefault("UsageOperationUpdateTime", second(at))
     return volume
-
-
-def default_key(account: str, region: str) -> str:
-    """Return the ARN of an account's AWS managed key for EBS in a Region."""
-    return f"arn:aws:kms:{region}:{account}:key/{DEFAULT_KEY_ID}"
 
 
 ACTIONS: dict[str, Operation] = {"RunInstances": run_instances}

@@ -41,6 +41,7 @@ class ImageState(StrEnum):
 
     PENDING = "pending"
     AVAILABLE = "available"
+    DISABLED = "disabled"
     FAILED = "failed"
     DEREGISTERED = "deregistered"
 
@@ -111,9 +112,28 @@ class Volume:
         return sum(attachment.cache.dirty_bytes(now) for attachment in self.attachments)
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotLock:
+    """A lock of a snapshot: its mode, when it was set, and either a duration or an end.
+
+    The duration counts from the lock, or from the snapshot's completion if that comes later.
+    `cool_off_hours` is how long a lock in compliance mode can be taken back.
+    """
+
+    mode: str
+    created_at: float
+    duration_days: int
+    expires_at: float | None = None
+    cool_off_hours: int | None = None
+
+
 @dataclass(slots=True)
 class Snapshot:
-    """A snapshot, with what only the world knows: how much it misses (`dirty_bytes`)."""
+    """A snapshot, with what only the world knows: how much it misses (`dirty_bytes`).
+
+    `users` holds the ids of the registered images that use it, `copy_of` the snapshot that it
+    was copied from.
+    """
 
     snapshot_id: str
     volume_id: str
@@ -131,6 +151,10 @@ class Snapshot:
     state_message: str = ""
     completed_at: float | None = None
     deleted: bool = False
+    users: set[str] = field(default_factory=set)
+    copy_of: str | None = None
+    permissions: set[str] = field(default_factory=set)
+    lock: SnapshotLock | None = None
 
     def progress(self, now: float) -> str:
         """Return the progress as EC2 words it: `37%`."""
@@ -155,14 +179,43 @@ class ImageVolume:
     snapshot_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """The image that an image descends from, and its Region."""
+
+    region: str
+    image_id: str
+
+
+@dataclass(slots=True)
+class DeregistrationProtection:
+    """Whether an image can be deregistered.
+
+    Protection `with_cooldown` lasts on until the moment `cools_until` after it was disabled.
+    """
+
+    enabled: bool = False
+    with_cooldown: bool = False
+    cools_until: float = float("-inf")
+
+    def holds(self, now: float) -> bool:
+        """Say whether the image cannot be deregistered at `now`."""
+        return self.enabled or now < self.cools_until
+
+
 @dataclass(slots=True)
 class Image:
-    """An image (AMI) that CreateImage made."""
+    """An image (AMI) that CreateImage or CopyImage made.
+
+    `source_instance_id` is what EC2 shows: nothing for a copy. `origin_instance_id` is the
+    instance whose data it holds, even through copies. `copied_from` is the source of a copy.
+    """
 
     image_id: str
     name: str
     description: str
     source_instance_id: str
+    origin_instance_id: str
     created_at: float
     visible_at: float
     available_at: float
@@ -177,6 +230,38 @@ class Image:
     state_reason: StateReason | None = None
     initiated_at: list[float] = field(default_factory=list)
     gone_at: float | None = None
+    source_image: ImageSource | None = None
+    copied_from: ImageSource | None = None
+    launch_permissions: set[str] = field(default_factory=set)
+    protection: DeregistrationProtection = field(default_factory=DeregistrationProtection)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateVersion:
+    """One version of a launch template."""
+
+    number: int
+    created_at: float
+    created_by: str
+    description: str | None
+    data: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class LaunchTemplate:
+    """A launch template with the data of its versions, by number."""
+
+    template_id: str
+    name: str
+    created_at: float
+    created_by: str
+    versions: dict[int, TemplateVersion] = field(default_factory=dict)
+    default_version: int = 1
+
+    @property
+    def latest_version(self) -> int:
+        """Return the highest number of a version."""
+        return max(self.versions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ class Physics:
     # CreateImage to `available`; a snapshot completes after `snapshot_share` of its way there.
     image_seconds: Range = Range(180, 1200)
     snapshot_share: Range = Range(0.5, 0.95)
+    # CopyImage to `available`; the same share of it passes until a snapshot completes.
+    copy_seconds: Range = Range(300, 1800)
     # Until a new resource or a new tag is visible, until a change of state is.
     visibility_seconds: Range = Range(0, 1)
     state_lag_seconds: Range = Range(0, 0.5)

@@ -1,4 +1,4 @@
-"""CreateSnapshot, DescribeSnapshots and DeleteSnapshot."""
+"""CreateSnapshot and DescribeSnapshots."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ from sandbox.ec2 import tags
 from sandbox.ec2.call import Call
 from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.filters import Extractor, matcher, page
-from sandbox.ec2.images import user_of
 from sandbox.ec2.imaging import check_volume, take_snapshot
 from sandbox.ec2.launching import tags_for
 from sandbox.ec2.model import Snapshot
@@ -24,7 +23,7 @@ def create_snapshot(region: Region, call: Call) -> dict[str, Any]:
     description = call.params.get("Description", "")
     snapshot = take_snapshot(region, volume, call.at, call.at + pending * share, description)
     region.tags.create(snapshot.snapshot_id, snapshot_tags)
-    return _view(region, snapshot, call.at)
+    return view(region, snapshot, call.at)
 
 
 def describe_snapshots(region: Region, call: Call) -> dict[str, Any]:
@@ -43,26 +42,15 @@ def describe_snapshots(region: Region, call: Call) -> dict[str, Any]:
     listed = [
         snapshot
         for snapshot in (named if ids else region.snapshots.values())
-        if not snapshot.deleted
-        and snapshot.visible_at <= call.at
+        if snapshot.visible_at <= call.at
         and owners & {"self", region.account}
         and matches(snapshot)
     ]
     found, token = page(sorted(listed, key=lambda one: one.snapshot_id), call.params)
-    return {"Snapshots": [_view(region, one, call.at) for one in found], "NextToken": token}
+    return {"Snapshots": [view(region, one, call.at) for one in found], "NextToken": token}
 
 
-def delete_snapshot(region: Region, call: Call) -> dict[str, Any]:
-    """Delete a snapshot that no image uses."""
-    snapshot = region.snapshot(call.params.get("SnapshotId", ""), call.at)
-    if image := user_of(region, snapshot.snapshot_id):
-        message = f"The snapshot {snapshot.snapshot_id} is currently in use by {image.image_id}"
-        raise Ec2Error("InvalidSnapshot.InUse", message)
-    region.delete_snapshot(snapshot)
-    return {}
-
-
-def _view(region: Region, snapshot: Snapshot, now: float) -> dict[str, Any]:
+def view(region: Region, snapshot: Snapshot, now: float) -> dict[str, Any]:
     """Return one snapshot as DescribeSnapshots shows it."""
     completed = snapshot.completed_at
     return {
@@ -101,5 +89,4 @@ def _filters(region: Region, now: float) -> dict[str, Extractor[Snapshot]]:
 ACTIONS: dict[str, Operation] = {
     "CreateSnapshot": create_snapshot,
     "DescribeSnapshots": describe_snapshots,
-    "DeleteSnapshot": delete_snapshot,
 }

@@ -92,7 +92,7 @@ class Throttle:
         """Return the bucket that requests of `action` draw on."""
         if action in _COSTLY_UNFILTERED and not narrowed:
             return self._bucket(f"{action} unfiltered", _UNFILTERED, now)
-        default = _READING if action.startswith("Describe") else _CHANGING
+        default = _READING if action.startswith(("Describe", "List")) else _CHANGING
         return self._bucket(action, _REQUESTS.get(action, default), now)
 
     def _bucket(self, name: str, limit: Limit, now: float) -> _Bucket:

@@ -8,9 +8,11 @@ This is what the product's claims are checked against. All times are UTC text su
                 up_at, downtime_seconds (null while it lasts) and floor_seconds: what this stop,
                 the initiation of its last snapshot and this start took by themselves
     images      id, name, instance, state, no_reboot, tags, dirty_bytes (sum), at_rest (all),
-                missing_volumes, excluded_volumes, `snapshots`
+                missing_volumes, excluded_volumes, copy_of, recycled_until, `snapshots`. A copy
+                has no instance_id, as EC2 shows none; origin_instance_id and instance_name are
+                those of the instance whose data it holds, copy_of is `REGION:IMAGE`
     snapshots   (of an image, or lone ones) id, volume, start_time, state, dirty_bytes, at_rest,
-                tags
+                tags, copy_of
     violations  calls that Stillpoint must never make
 """
 
@@ -30,15 +32,18 @@ def report(regions: Iterable[Region], now: float) -> dict[str, Any]:
         "instances": [
             _instance(place, instance) for place in places for instance in place.instances.values()
         ],
-        "images": [_image(place, image) for place in places for image in place.images.values()],
+        "images": [_image(place, image) for place in places for image in _images(place)],
         "snapshots": [
-            _snapshot(place, snapshot)
-            for place in places
-            for snapshot in place.snapshots.values()
-            if not snapshot.deleted
+            _snapshot(place, snapshot) for place in places for snapshot in place.snapshots.values()
         ],
         "violations": [violation for place in places for violation in place.violations],
     }
+
+
+def _images(region: Region) -> list[Image]:
+    """Return all images that there ever were, in the order of their creation."""
+    every = [*region.gone_images.values(), *region.images.values()]
+    return sorted(every, key=lambda image: image.created_at)
 
 
 def _instance(region: Region, instance: Instance) -> dict[str, Any]:
@@ -86,8 +91,8 @@ def _floor(region: Region, period: DownPeriod) -> float | None:
         return None
     if period.kind != "stop":
         return _between(period.began_at, period.up_at)
-    images = [region.images[image_id] for image_id in period.image_ids]
-    captured = [image for image in images if image.state is not ImageState.FAILED]
+    images = [region.any_image(image_id) for image_id in period.image_ids]
+    captured = [image for image in images if image and image.state is not ImageState.FAILED]
     initiation = 0.0
     if captured and captured[-1].initiated_at:
         initiation = max(captured[-1].initiated_at) - captured[-1].created_at
@@ -98,17 +103,21 @@ def _floor(region: Region, period: DownPeriod) -> float | None:
 
 def _image(region: Region, image: Image) -> dict[str, Any]:
     """Return the truth about one image."""
-    found = [region.snapshots.get(volume.snapshot_id or "") for volume in image.volumes]
+    found = [region.any_snapshot(volume.snapshot_id) for volume in image.volumes]
     snapshots = [snapshot for snapshot in found if snapshot is not None]
     missing = [volume.volume_id for volume in image.volumes if volume.snapshot_id is None]
-    reason = image.state_reason
+    reason, copied = image.state_reason, image.copied_from
+    binned = region.recycle_bin.kept.get(image.image_id)
     return {
         "image_id": image.image_id,
         "name": image.name,
         "account": region.account,
         "region": region.name,
-        "instance_id": image.source_instance_id,
-        "instance_name": region.instance_name(image.source_instance_id),
+        "instance_id": image.source_instance_id or None,
+        "instance_name": region.instance_name(image.origin_instance_id),
+        "origin_instance_id": image.origin_instance_id,
+        "copy_of": f"{copied.region}:{copied.image_id}" if copied else None,
+        "recycled_until": _iso_or_none(binned.exits_at if binned else None),
         "state": image.state.value,
         "state_reason": reason.message if reason else None,
         "no_reboot": image.no_reboot,
@@ -129,6 +138,8 @@ def _snapshot(region: Region, snapshot: Snapshot) -> dict[str, Any]:
         "snapshot_id": snapshot.snapshot_id,
         "volume_id": snapshot.volume_id,
         "image_id": snapshot.image_id,
+        "region": region.name,
+        "copy_of": snapshot.copy_of,
         "start_time": iso(snapshot.started_at),
         "state": "deleted" if snapshot.deleted else snapshot.state.value,
         "dirty_bytes": snapshot.dirty_bytes,

@@ -6,7 +6,8 @@ from sandbox.ec2 import tags
 from sandbox.ec2.call import Call
 from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.filters import Extractor, matcher, page
-from sandbox.ec2.launching import attach, default_key, tags_for
+from sandbox.ec2.keys import default_key
+from sandbox.ec2.launching import attach, tags_for
 from sandbox.ec2.model import Attachment, Volume
 from sandbox.ec2.moments import second
 from sandbox.ec2.region import Operation, Region

@@ -10,19 +10,30 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from sandbox.ec2 import (
+    copying,
+    deregistering,
+    image_views,
     images,
     instance_types,
     instance_views,
     instances,
     launching,
+    locking,
+    protecting,
+    recycled,
+    references,
+    registering,
+    sharing,
     snapshots,
     tagging,
+    templates,
     truth,
     volumes,
 )
 from sandbox.ec2.call import Call, CallRecord
 from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.faults import FaultBook, FaultName
+from sandbox.ec2.keys import KeyRing
 from sandbox.ec2.knobs import configure, describe_physics
 from sandbox.ec2.lifecycle import terminate
 from sandbox.ec2.model import Instance
@@ -37,6 +48,16 @@ ACTIONS: Mapping[str, Operation] = {
     **instance_views.ACTIONS,
     **instance_types.ACTIONS,
     **images.ACTIONS,
+    **image_views.ACTIONS,
+    **copying.ACTIONS,
+    **registering.ACTIONS,
+    **deregistering.ACTIONS,
+    **recycled.ACTIONS,
+    **sharing.ACTIONS,
+    **protecting.ACTIONS,
+    **locking.ACTIONS,
+    **references.ACTIONS,
+    **templates.ACTIONS,
     **snapshots.ACTIONS,
     **volumes.ACTIONS,
     **tagging.ACTIONS,
@@ -47,6 +68,7 @@ DEFAULT_REGION = "us-east-1"
 
 # Faults that answer an error and leave everything as it was.
 _REFUSALS = (
+    FaultName.REGION_OUTAGE,
     FaultName.THROTTLE,
     FaultName.SERVER_ERROR,
     FaultName.ACCESS_DENIED,
@@ -69,6 +91,14 @@ class WorldTags(Protocol):
         self, account: str, region: str, resource_id: str, tags: Mapping[str, str], /
     ) -> None:
         """Hear that these are all the tags of a resource now."""
+        ...
+
+
+class KeyFinder(Protocol):
+    """What the world asks of whoever keeps KMS keys."""
+
+    def __call__(self, account: str, region: str, key: str, /) -> str | None:
+        """Return the ARN of a key that is given as an ARN, an id or an alias, if there is one."""
         ...
 
 
@@ -114,6 +144,7 @@ class World:
         self.throttled = throttled
         self.calls: list[CallRecord] = []
         self.on_tags: WorldTags | None = None
+        self.find_key: KeyFinder | None = None
         self._seed = str(seed)
         self._book = FaultBook()
         self.faults = WorldFaults(self, self._book)
@@ -127,12 +158,18 @@ class World:
         account: str = DEFAULT_ACCOUNT,
         region: str = DEFAULT_REGION,
         principal: str = "root",
+        forbidden: frozenset[str] = frozenset(),
     ) -> Mapping[str, Any]:
-        """Perform one call of the API and return its answer; raise Ec2Error for an error."""
+        """Perform one call of the API and return its answer; raise Ec2Error for an error.
+
+        Permissions are for whoever passes the call on to see to. `forbidden` names the snapshots
+        that the caller may not delete, for DeregisterImage: it succeeds without them.
+        """
         with self.lock:
             place = self.region(account, region)
             now = self.advance()
-            call = Call(action, params, principal, now, tuple(_concerned(place, params)))
+            concerned = tuple(_concerned(place, params))
+            call = Call(action, params, principal, now, concerned, region, forbidden)
             error: str | None = None
             try:
                 return self._perform(place, call)
@@ -162,8 +199,14 @@ class World:
                 faults=self._book,
                 tags=TagBook(lambda resource, tags: self._tell(account, region, resource, tags)),
                 throttle=Throttle(enabled=self.throttled),
+                places=self._regions,
+                keys=KeyRing(account, region, lambda key: self._find_key(account, region, key)),
             )
         return self._regions[key]
+
+    def regions(self, account: str = DEFAULT_ACCOUNT) -> list[Region]:
+        """Return all Regions in which something of an account has ever been asked for."""
+        return [place for place in self._regions.values() if place.account == account]
 
     def configure(self, instance: str, **knobs: object) -> None:
         """Set the knobs of an instance, given by id or Name tag; see `sandbox.ec2.knobs`."""
@@ -176,6 +219,33 @@ class World:
         """Return the knobs of an instance, given by id or Name tag, ready for JSON."""
         with self.lock:
             return describe_physics(self._find(instance)[1])
+
+    def add_key(
+        self, key_id: str, *, account: str = DEFAULT_ACCOUNT, region: str = DEFAULT_REGION
+    ) -> str:
+        """Let a Region have one more customer managed key, and return the key's ARN."""
+        with self.lock:
+            return self.region(account, region).keys.add(key_id)
+
+    def set_recycle_bin(
+        self,
+        *,
+        image_days: int | None,
+        snapshot_days: int | None,
+        account: str = DEFAULT_ACCOUNT,
+        region: str = DEFAULT_REGION,
+    ) -> None:
+        """Set for how many days a Region's Recycle Bin keeps what is deleted from now on.
+
+        None is no rule: what is deleted is gone. Raise ValueError for an impossible number.
+        """
+        with self.lock:
+            self.region(account, region).recycle_bin.set_rules(image_days, snapshot_days)
+
+    def is_out(self, region: str) -> bool:
+        """Say whether an outage strikes a Region now; for services beside EC2."""
+        with self.lock:
+            return self._book.is_out(region, self.clock.now())
 
     def truth(self) -> dict[str, Any]:
         """Return what only the world knows, ready for JSON; see `sandbox.ec2.truth`."""
@@ -195,8 +265,9 @@ class World:
             if fault := place.fault(name, call, *call.instances):
                 raise fault.error(call)
         for instance_id in call.instances:
-            if place.fault(FaultName.INSTANCE_TERMINATED, call, instance_id):
-                terminate(place, place.instances[instance_id], call.at, "fault")
+            victim = place.instances.get(instance_id)
+            if victim and place.fault(FaultName.INSTANCE_TERMINATED, call, instance_id):
+                terminate(place, victim, call.at, "fault")
         if call.params.get("DryRun", False):
             message = "Request would have succeeded, but DryRun flag is set."
             raise Ec2Error("DryRunOperation", message, 412)
@@ -218,6 +289,10 @@ class World:
             raise KeyError(message)
         return found[0]
 
+    def _find_key(self, account: str, region: str, key: str) -> str | None:
+        """Ask whoever keeps the keys."""
+        return self.find_key(account, region, key) if self.find_key else None
+
     def _tell(self, account: str, region: str, resource: str, tags: Mapping[str, str]) -> None:
         """Pass a change of tags on."""
         if self.on_tags:
@@ -232,15 +307,17 @@ def _concerned(region: Region, params: Mapping[str, Any]) -> Iterable[str]:
     for entry in params.get("Filters") or []:
         if entry.get("Name") in ("instance-id", "source-instance-id"):
             named += entry.get("Values") or []
-    return dict.fromkeys(
-        instance_id for name in named if name and (instance_id := _source(region, str(name)))
-    )
+    found = [_source(region, str(name)) for name in named if name]
+    elsewhere = region.places.get((region.account, str(params.get("SourceRegion"))))
+    if elsewhere and params.get("SourceImageId"):
+        found.append(_source(elsewhere, str(params["SourceImageId"])))
+    return dict.fromkeys(instance_id for instance_id in found if instance_id)
 
 
 def _source(region: Region, resource_id: str) -> str | None:
-    """Return the instance that a resource is, or was made from."""
+    """Return the instance that a resource is, or holds the data of."""
     if resource_id in region.instances:
         return resource_id
-    snapshot = region.snapshots.get(resource_id)
-    image = region.images.get((snapshot.image_id if snapshot else resource_id) or "")
-    return image.source_instance_id if image else None
+    snapshot = region.any_snapshot(resource_id)
+    image = region.any_image((snapshot.image_id if snapshot else resource_id) or "")
+    return image.origin_instance_id if image else None

@@ -166,14 +166,14 @@ class Check:
                 yield f"the snapshot {row['snapshot_id']} of no image was left behind"
 
     def _doubles(self, truth: dict[str, Any]) -> Iterator[str]:
-        seen: dict[tuple[str, str], str] = {}
+        seen: dict[tuple[str, str, str], str] = {}
         for row in truth["images"]:
             if row["state"] == "deregistered" or not row["tags"].get(LEVEL):
                 continue
-            key = row["instance_name"], row["tags"].get(OCCURRENCE, "")
+            key = row["region"], row["instance_name"], row["tags"].get(OCCURRENCE, "")
             if key in seen:
                 both = f"{seen[key]} and {row['image_id']}"
-                yield f"{key[0]} has two recovery points of {key[1]}: {both}"
+                yield f"{key[1]} has two recovery points of {key[2]}: {both}"
             seen[key] = row["image_id"]
 
     def _untold_failures(self) -> Iterator[str]:

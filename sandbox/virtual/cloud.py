@@ -8,6 +8,7 @@ from typing import Any
 from sandbox.ec2 import Physics, World
 from sandbox.virtual import lambdas as functions
 from sandbox.virtual import network, process_time
+from sandbox.virtual.autoscaling import AutoScaling
 from sandbox.virtual.executions import Executions
 from sandbox.virtual.front_door import FrontDoor
 from sandbox.virtual.journal import Journal
@@ -16,9 +17,9 @@ from sandbox.virtual.mischief import Fault, Kind, Mischief
 from sandbox.virtual.permissions import Permissions
 from sandbox.virtual.rules import Rules
 from sandbox.virtual.scheduler import Scheduler
-from sandbox.virtual.services import Ec2, Json, Sns, kms
+from sandbox.virtual.services import Ec2, Json, Kms, Sns
 from sandbox.virtual.stack import ACCOUNT, REGION, make_stack
-from stillpoint.aws.client import client
+from stillpoint.aws.client import forget_clients
 
 OWNER = "arn:aws:iam::000000000000:user/owner"
 
@@ -41,6 +42,7 @@ class Cloud:
         self.mischief = Mischief(faults, self.scheduler.now)
         self.stack = make_stack(parameters)
         self.world = World(self.scheduler, seed, physics)
+        self.autoscaling = AutoScaling(self.world)
         self.lambdas = Lambdas(self.stack, self.scheduler, self.journal)
         parts: dict[str, Any] = {
             "scheduler": self.scheduler,
@@ -55,7 +57,8 @@ class Cloud:
             {
                 "ec2": Ec2(self.world),
                 "sns": Sns(self.journal),
-                "kms": kms(),
+                "kms": Kms(self.world),
+                "autoscaling": self.autoscaling,
                 "stepfunctions": Json(
                     {
                         "StartExecution": self.executions.start,
@@ -77,11 +80,11 @@ class Cloud:
             if fault.kind is Kind.PHYSICS:
                 self.world.faults.add(fault.physics)
 
-    def owner_calls(self, action: str, **params: Any) -> Mapping[str, Any]:
+    def owner_calls(self, action: str, *, region: str = REGION, **params: Any) -> Mapping[str, Any]:
         """Make an EC2 call as the owner of the instances, who waits for nothing."""
         named = ", ".join(params.get("InstanceIds") or params.get("Resources") or [])
         self.journal.note("owner", f"{action} {named}")
-        return self.world.call(action, params, account=ACCOUNT, region=REGION, principal=OWNER)
+        return self.world.call(action, params, account=ACCOUNT, region=region, principal=OWNER)
 
     def run_until(self, moment: float) -> None:
         """Let virtual time pass up to a moment, in epoch seconds."""
@@ -100,7 +103,7 @@ def running(cloud: Cloud, seed: str) -> Iterator[Cloud]:
         else:
             invocation.sleep(seconds)
 
-    client.cache_clear()  # botocore's retry quota begins anew
+    forget_clients()  # botocore's retry quota begins anew
     random.seed(seed)  # botocore draws its jitter from here
     with process_time.of(cloud.scheduler.now, sleep):
         network.connect(cloud.door)

@@ -11,10 +11,20 @@ from sandbox.virtual.journal import Journal
 from sandbox.virtual.mischief import Kind, Mischief
 from sandbox.virtual.permissions import Permissions
 from sandbox.virtual.scheduler import Scheduler
-from sandbox.virtual.services import DENIAL, REQUEST_ID, THROTTLING, Reply, Service
+from sandbox.virtual.services import (
+    DENIAL,
+    REQUEST_ID,
+    THROTTLING,
+    Reply,
+    Request,
+    Service,
+)
+from sandbox.virtual.stack import REGION
 
 LATENCY: Final = (0.02, 0.25)  # seconds, each way
 # Ids of resources, keys of our tags, names of executions.
+_SCOPE: Final = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/")
+_HOST: Final = re.compile(r"[a-z0-9-]+\.([a-z]+(?:-[a-z]+)+-\d+)\.amazonaws\.com")
 _SUBJECT: Final = re.compile(
     r"\b((?:i|ami|snap)-[0-9a-f]{17})\b|Key=stillpoint%3A([\w-]+)|\"name\": \"([\w-]+)\""
 )
@@ -73,26 +83,26 @@ class FrontDoor:
         self._wait(caller)
         behind = self._services[service]
         action = behind.action(headers, body)
+        request = Request(service, region_of(headers), action, body)
         fault = self._mischief.call(caller.name, action)
         self._journal.called(caller.name, action)
         if fault is Kind.CRASH_BEFORE:
-            self._log(caller, action, body, "the function crashes before it")
+            self._log(caller, request, "the function crashes before it")
             raise Killed(timed_out=False)
         try:
             if refusal := _refusal(fault, service, action):
                 raise refusal
-            if denial := self._permissions.refusal(
-                caller.role, caller.principal, service, action, body
-            ):
+            if denial := self._permissions.refusal(caller.role, caller.principal, request):
                 if self._permissions.is_missing(body):
                     self._journal.surprise(f"{caller.name} lacks a permission: {denial.message}")
                 raise denial
-            reply = behind.answer(caller.principal, action, body)
+            request = self._permissions.narrowed(caller.role, caller.principal, request)
+            reply = behind.answer(caller.principal, request)
             outcome = "ok"
         except ServiceError as error:
             reply = behind.error(error)
             outcome = f"{error.code}: {error.message[:80]}"
-        self._log(caller, action, body, outcome + (f" [{fault}]" if fault else ""))
+        self._log(caller, request, outcome + (f" [{fault}]" if fault else ""))
         match fault:
             case Kind.CRASH_AFTER:
                 raise Killed(timed_out=False)
@@ -108,8 +118,22 @@ class FrontDoor:
         self._scheduler.sleep(self._chance.uniform(*LATENCY))
         caller.alive()
 
-    def _log(self, caller: Caller, action: str, body: str, outcome: str) -> None:
-        self._journal.note("call", f"{caller.name}: {action} {_subject(body)}-> {outcome}")
+    def _log(self, caller: Caller, request: Request, outcome: str) -> None:
+        place = "" if request.region == REGION else f"in {request.region} "
+        what = f"{caller.name}: {request.action} {_subject(request.body)}{place}"
+        self._journal.note("call", f"{what}-> {outcome}")
+
+
+def region_of(headers: Mapping[str, str]) -> str:
+    """Return the Region that a request is for: its signature's scope, or its host, or the stack's.
+
+    IAM User Guide, "Elements of an AWS API request signature": the credential scope names the
+    date, the Region and the service. A state's requests carry neither.
+    """
+    scope = _SCOPE.search(headers.get("authorization", ""))
+    host = _HOST.fullmatch(headers.get("host", ""))
+    found = scope or host
+    return found[1] if found else REGION
 
 
 def _refusal(fault: Kind | None, service: str, action: str) -> ServiceError | None:

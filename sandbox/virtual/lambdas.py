@@ -160,11 +160,14 @@ def _variables(properties: Mapping[str, Any]) -> dict[str, str]:
 
 def _context(properties: Mapping[str, Any], invocation: Invocation) -> Any:
     """Return the context object that AWS hands to a handler."""
-    left = invocation.deadline - invocation.scheduler.now()
+
+    def left() -> int:
+        return int((invocation.deadline - invocation.scheduler.now()) * 1000)
+
     return SimpleNamespace(
         function_name=invocation.function,
         memory_limit_in_mb=properties.get("MemorySize", 128),
         invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{invocation.function}",
         aws_request_id=str(uuid.uuid4()),
-        get_remaining_time_in_millis=lambda: int(left * 1000),
+        get_remaining_time_in_millis=left,
     )

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from ministack.core import iam_evaluator
@@ -11,12 +12,13 @@ from sandbox import iam
 from sandbox.ec2 import World
 from sandbox.iam import Check
 from sandbox.service_calls import ServiceError
-from sandbox.virtual.services import DENIAL, REQUEST_ID
-from sandbox.virtual.stack import ACCOUNT, REGION, Stack
+from sandbox.virtual.services import DENIAL, REQUEST_ID, Request
+from sandbox.virtual.stack import ACCOUNT, Stack
 
 # Where a request names its resource, and how IAM calls the service.
 _RESOURCES: Final = ("stateMachineArn", "executionArn", "KeyId")
 _IDS: Final = re.compile(r"(?:ami|snap)-[0-9a-f]{17}")
+_QUERY: Final = frozenset({"autoscaling", "sns"})
 _PREFIXES: Final = {"stepfunctions": "states"}
 
 
@@ -29,50 +31,72 @@ class Permissions:
         for role, properties in stack.of_type("AWS::IAM::Role").items():
             documents[role] = [each["PolicyDocument"] for each in properties.get("Policies", [])]
         names = {stack.names[role]: role for role in documents}
-        for each in stack.of_type("AWS::IAM::RolePolicy").values():
-            documents[names[each["RoleName"]]].append(each["PolicyDocument"])
+        for each in stack.of_type("AWS::IAM::Policy").values():
+            for name in each["Roles"]:
+                documents[names[name]].append(each["PolicyDocument"])
         self._policies = {
             role: [iam_evaluator.parse_policy_document(document) for document in some]
             for role, some in documents.items()
         }
         self._world = world
 
-    def refusal(
-        self, role: str, principal: str, service: str, action: str, body: str
-    ) -> ServiceError | None:
+    def refusal(self, role: str, principal: str, request: Request) -> ServiceError | None:
         """Return the service's answer to a call that the role may not make, or None if it may."""
+        service, region = request.service, request.region
         if service == "ec2":
-            form = iam.flat(body.encode())
-            checks = iam.ec2_checks(form, REGION, ACCOUNT, self._tags_of)
+            form = iam.flat(request.body.encode())
+            checks = iam.ec2_checks(form, region, ACCOUNT, self._tags_of)
         else:
             prefix = _PREFIXES.get(service, service)
-            checks = [Check(f"{prefix}:{action}", _resource(service, body), {})]
-        denial = iam.denied(checks, self._policies[role], principal, REGION, ACCOUNT)
+            checks = [Check(f"{prefix}:{request.action}", _resource(request), {})]
+        denial = iam.denied(checks, self._policies[role], principal, region, ACCOUNT)
         if denial is None:
             return None
         code, status = DENIAL[service]
         return ServiceError(code, denial.message, status, REQUEST_ID)
+
+    def narrowed(self, role: str, principal: str, request: Request) -> Request:
+        """Return a request with what its sender may not do on the side.
+
+        DeregisterImage deletes snapshots for who may delete each of them, and says
+        `missing-permissions` of the others (EC2 API Reference, DeleteSnapshotReturnCode).
+        """
+        if request.action != "DeregisterImage":
+            return request
+        form = iam.flat(request.body.encode())
+        place = self._world.region(ACCOUNT, request.region)
+        image = place.images.get(form.get("ImageId", ""))
+        if image is None or form.get("DeleteAssociatedSnapshots") != "true":
+            return request
+        ids = {volume.snapshot_id for volume in image.volumes if volume.snapshot_id}
+        forbidden = set()
+        for snapshot_id in ids:
+            delete = {"Action": "DeleteSnapshot", "SnapshotId": snapshot_id}
+            checks = iam.ec2_checks(delete, request.region, ACCOUNT, self._tags_of)
+            if iam.denied(checks, self._policies[role], principal, request.region, ACCOUNT):
+                forbidden.add(snapshot_id)
+        return replace(request, forbidden=frozenset(forbidden))
 
     def is_missing(self, body: str) -> bool:
         """Say whether a refusal shows that a permission is missing.
 
         One that is scoped by tag is refused for what has been deleted just now: that has no tags.
         """
-        place = self._world.region(ACCOUNT, REGION)
         named = set(_IDS.findall(body))
-        gone = {
-            *(image.image_id for image in place.images.values() if image.gone_at is not None),
-            *(snap.snapshot_id for snap in place.snapshots.values() if snap.deleted),
-        }
-        return not named & gone
+        places = self._world.regions(ACCOUNT)
+        return not any(
+            identity in place.gone_images or identity in place.gone_snapshots
+            for identity in named
+            for place in places
+        )
 
-    def _tags_of(self, identity: str) -> Mapping[str, str]:
-        return self._world.region(ACCOUNT, REGION).tags.current(identity)
+    def _tags_of(self, region: str, identity: str) -> Mapping[str, str]:
+        return self._world.region(ACCOUNT, region).tags.current(identity)
 
 
-def _resource(service: str, body: str) -> str:
+def _resource(request: Request) -> str:
     """Return the ARN that a request is about."""
-    if service == "sns":
-        return iam.flat(body.encode()).get("TopicArn", "*")
-    params = json.loads(body)
+    if request.service in _QUERY:
+        return iam.flat(request.body.encode()).get("TopicArn", "*")
+    params = json.loads(request.body)
     return next((str(params[key]) for key in _RESOURCES if key in params), "*")

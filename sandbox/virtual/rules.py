@@ -41,12 +41,16 @@ class Rules:
         self._mischief = mischief
         self._journal = journal
         self._chance = random.Random(f"{seed}/rules")
-        self._rules = stack.of_type("AWS::Events::Rule")
+        self._rules = {
+            name: rule
+            for name, rule in stack.of_type("AWS::Events::Rule").items()
+            if rule.get("State", "ENABLED") == "ENABLED"
+        }
 
     def start(self) -> None:
         """Let the schedule rules tick from now on."""
         for name, rule in self._rules.items():
-            if "ScheduleExpression" in rule and rule.get("State", "ENABLED") == "ENABLED":
+            if "ScheduleExpression" in rule:
                 self._scheduler.spawn(f"rule {name}", partial(self._tick, name, rule))
 
     def execution_ended(self, detail: dict[str, Any]) -> None:

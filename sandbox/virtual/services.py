@@ -2,20 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from sandbox.ec2 import World, wire
 from sandbox.ec2.errors import Ec2Error
-from sandbox.ec2.launching import DEFAULT_KEY_ID, default_key
 from sandbox.service_calls import ServiceError
 from sandbox.virtual.journal import Journal, Message
-from sandbox.virtual.stack import ACCOUNT, REGION
+from sandbox.virtual.stack import ACCOUNT
 
 type Reply = tuple[int, bytes]
 
-_KEY: Final = {"KeyManager": "AWS", "KeyState": "Enabled", "Enabled": True}
 REQUEST_ID: Final = "00000000-0000-0000-0000-000000000000"
 # What each service answers to who asks too often, and to who may not.
 THROTTLING: Final = {
@@ -23,18 +22,34 @@ THROTTLING: Final = {
     "sns": ("Throttling", 400),
     "stepfunctions": ("ThrottlingException", 400),
     "kms": ("ThrottlingException", 400),
+    "autoscaling": ("Throttling", 400),
 }
 DENIAL: Final = {
     "ec2": ("UnauthorizedOperation", 403),
     "sns": ("AuthorizationError", 403),
     "stepfunctions": ("AccessDeniedException", 400),
     "kms": ("AccessDeniedException", 400),
+    "autoscaling": ("AccessDenied", 403),
 }
 _SNS: Final = "http://sns.amazonaws.com/doc/2010-03-31/"
 
 
 class UnknownCall(Exception):
     """The code under test calls something that the harness does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it comes over the wire, and the Region that it goes to.
+
+    `forbidden` names the snapshots that its sender may not delete on the side.
+    """
+
+    service: str
+    region: str
+    action: str
+    body: str
+    forbidden: frozenset[str] = frozenset()
 
 
 class Service(Protocol):
@@ -44,7 +59,7 @@ class Service(Protocol):
         """Return the action that a request is for."""
         ...
 
-    def answer(self, principal: str, action: str, body: str) -> Reply:
+    def answer(self, principal: str, request: Request) -> Reply:
         """Return status and body of the response. Raises ServiceError."""
         ...
 
@@ -63,13 +78,19 @@ class Ec2:
         """Return the form's Action."""
         return parse_qs(body)["Action"][0]
 
-    def answer(self, principal: str, action: str, body: str) -> Reply:
+    def answer(self, principal: str, request: Request) -> Reply:
         """Let the world perform the call."""
-        form = parse_qs(body, keep_blank_values=True)
+        action = request.action
+        form = parse_qs(request.body, keep_blank_values=True)
         try:
             params = wire.parse_request(action, form)
             answer = self._world.call(
-                action, params, account=ACCOUNT, region=REGION, principal=principal
+                action,
+                params,
+                account=ACCOUNT,
+                region=request.region,
+                principal=principal,
+                forbidden=request.forbidden,
             )
         except Ec2Error as error:
             raise ServiceError(error.code, error.message, error.status, REQUEST_ID) from error
@@ -93,11 +114,12 @@ class Sns:
         """Return the form's Action."""
         return parse_qs(body)["Action"][0]
 
-    def answer(self, principal: str, action: str, body: str) -> Reply:
+    def answer(self, principal: str, request: Request) -> Reply:
         """Publish; nothing else is offered."""
-        if action != "Publish":
-            raise UnknownCall(f"the harness's SNS does not offer {action}")
-        form = {key: values[0] for key, values in parse_qs(body, keep_blank_values=True).items()}
+        if request.action != "Publish":
+            raise UnknownCall(f"the harness's SNS does not offer {request.action}")
+        pairs = parse_qs(request.body, keep_blank_values=True)
+        form = {key: values[0] for key, values in pairs.items()}
         self._journal.published(_message(self._journal.now(), principal, form))
         result = f"<PublishResult><MessageId>{REQUEST_ID}</MessageId></PublishResult>"
         return 200, f'<PublishResponse xmlns="{_SNS}">{result}</PublishResponse>'.encode()
@@ -135,25 +157,41 @@ class Json:
         """Return the action of the header."""
         return headers["x-amz-target"].rpartition(".")[2]
 
-    def answer(self, principal: str, action: str, body: str) -> Reply:  # noqa: ARG002
+    def answer(self, principal: str, request: Request) -> Reply:  # noqa: ARG002
         """Perform the action."""
-        if action not in self._actions:
-            raise UnknownCall(f"the harness does not offer {action}")
-        return 200, json.dumps(self._actions[action](json.loads(body))).encode()
+        if request.action not in self._actions:
+            raise UnknownCall(f"the harness does not offer {request.action}")
+        return 200, json.dumps(self._actions[request.action](json.loads(request.body))).encode()
 
     def error(self, error: ServiceError) -> Reply:
         """Word an error as the JSON protocol does."""
         return error.status, json.dumps({"__type": error.code, "message": error.message}).encode()
 
 
-def kms() -> Json:
-    """Return a KMS that knows the AWS managed key of EBS and no other."""
+class Kms(Json):
+    """KMS in every Region: it knows the keys that EBS can use there."""
 
-    def describe_key(params: dict[str, Any]) -> dict[str, Any]:
-        arn = default_key(ACCOUNT, REGION)
-        if params.get("KeyId") not in {arn, DEFAULT_KEY_ID}:
-            message = f"Key '{params.get('KeyId')}' does not exist"
+    def __init__(self, world: World) -> None:
+        super().__init__({})
+        self._world = world
+
+    def answer(self, principal: str, request: Request) -> Reply:  # noqa: ARG002
+        """Describe a key; nothing else is offered."""
+        if request.action != "DescribeKey":
+            raise UnknownCall(f"the harness's KMS does not offer {request.action}")
+        if self._world.is_out(request.region):
+            raise ServiceError("KMSInternalException", "Internal failure", 500, REQUEST_ID)
+        keys = self._world.region(ACCOUNT, request.region).keys
+        wanted = str(json.loads(request.body).get("KeyId"))
+        arn = keys.find(wanted)
+        if arn is None:
+            message = f"Key '{wanted}' does not exist"
             raise ServiceError("NotFoundException", message, 400, REQUEST_ID)
-        return {"KeyMetadata": {"KeyId": DEFAULT_KEY_ID, "Arn": arn} | _KEY}
-
-    return Json({"DescribeKey": describe_key})
+        metadata = {
+            "KeyId": arn.rpartition("/")[2],
+            "Arn": arn,
+            "KeyManager": "AWS" if keys.is_default(arn) else "CUSTOMER",
+            "KeyState": "Enabled",
+            "Enabled": True,
+        }
+        return 200, json.dumps({"KeyMetadata": metadata}).encode()

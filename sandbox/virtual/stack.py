@@ -150,6 +150,7 @@ class _Resolver:
             "Fn::If": lambda three: self.resolve(three[1 if self.is_true(three[0]) else 2]),
             "Fn::Equals": lambda pair: str(self.resolve(pair[0])) == str(self.resolve(pair[1])),
             "Fn::Not": lambda one: not self.resolve(one[0]),
+            "Fn::And": lambda several: all(self.resolve(each) for each in several),
         }
 
     def name(self, logical_id: str, resource: Mapping[str, Any]) -> None:
@@ -176,6 +177,8 @@ class _Resolver:
         name = next(iter(value)) if len(value) == 1 else ""
         if name in self._intrinsics:
             return self._intrinsics[name](value[name])
+        if name == "Condition" and isinstance(value[name], str):  # one inside another
+            return self.is_true(value[name])
         if name.startswith("Fn::"):
             raise NotImplementedError(f"the intrinsic function {name} is not known here: add it")
         return {

@@ -6,6 +6,7 @@ from typing import Any
 
 from sandbox.ec2 import Ec2Error, Physics, World
 
+HOME, AWAY = "us-east-1", "eu-west-1"
 START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC).timestamp()
 # Everything visible at once, and figures that are easy to reckon with.
 CALM: Mapping[str, object] = {
@@ -14,6 +15,7 @@ CALM: Mapping[str, object] = {
     "first_snapshot_seconds": 1,
     "next_snapshot_seconds": 1,
     "image_seconds": 600,
+    "copy_seconds": 900,
     "snapshot_share": 0.8,
     "visibility_seconds": 0,
     "state_lag_seconds": 0,
@@ -43,6 +45,18 @@ class Lab:
 
     def call(self, action: str, **params: object) -> Mapping[str, Any]:
         return self.world.call(action, params, principal="tester")
+
+    def call_in(self, region: str, action: str, **params: object) -> Mapping[str, Any]:
+        """Make a call in another Region."""
+        return self.world.call(action, params, region=region, principal="tester")
+
+    def error_in(self, region: str, action: str, **params: object) -> str:
+        """The code of the error that a call in another Region answers, if any."""
+        try:
+            self.call_in(region, action, **params)
+        except Ec2Error as error:
+            return error.code
+        return ""
 
     def error(self, action: str, **params: object) -> str:
         """The code of the error that a call answers; an empty text if it answers none."""
@@ -86,6 +100,30 @@ class Lab:
         options = {"NoReboot": True, **params}
         answer = self.call("CreateImage", InstanceId=instance_id, Name=name, **options)
         return str(answer["ImageId"])
+
+    def available_image(self, instance_id: str, name: str = "image", **params: object) -> str:
+        """Make an image and wait until it is available."""
+        image = self.create_image(instance_id, name, **params)
+        self.wait(700)
+        assert self.image(image)["State"] == "available"
+        return image
+
+    def copy(self, image_id: str, name: str = "copy", **params: object) -> str:
+        """Begin to copy an image from the home Region to the one that is away."""
+        options = {"SourceImageId": image_id, "SourceRegion": HOME, "Name": name, **params}
+        return str(self.call_in(AWAY, "CopyImage", **options)["ImageId"])
+
+    def copied(self, image_id: str) -> Mapping[str, Any]:
+        """A copy, as DescribeImages shows it in its Region."""
+        (image,) = self.call_in(AWAY, "DescribeImages", ImageIds=[image_id])["Images"]
+        return dict(image)
+
+    def copied_snapshots(self, image_id: str) -> list[Mapping[str, Any]]:
+        """The snapshots of a copy, in the order of its devices."""
+        mappings = self.copied(image_id)["BlockDeviceMappings"]
+        ids = [mapping["Ebs"]["SnapshotId"] for mapping in mappings]
+        listed = self.call_in(AWAY, "DescribeSnapshots", SnapshotIds=ids)["Snapshots"]
+        return sorted(listed, key=lambda one: ids.index(one["SnapshotId"]))
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 2000) -> None:
         """Move the clock by quarters of a second until something is the case."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -329,5 +330,105 @@ def test_kms_knows_the_key_that_ebs_takes_where_none_is_given(ec2: "EC2Client") 
 
 
 def test_what_would_go_past_the_world_is_refused(ec2: "EC2Client") -> None:
-    with pytest.raises(ClientError, match="does not offer RegisterImage"):
-        ec2.register_image(Name="image")
+    with pytest.raises(ClientError, match="does not offer CopySnapshot"):
+        ec2.copy_snapshot(SourceRegion=REGION, SourceSnapshotId="snap-1")
+
+
+def test_a_copy_and_its_safeguards_over_the_wire(ec2: "EC2Client", lab: Lab) -> None:
+    web = launch(ec2, lab)
+    image = ec2.create_image(InstanceId=web, Name="nightly", NoReboot=True)["ImageId"]
+    lab.wait(700)
+    copy = ec2.copy_image(
+        SourceImageId=image,
+        SourceRegion=REGION,
+        Name="copy",
+        ClientToken="once",
+        TagSpecifications=[{"ResourceType": "image", "Tags": [{"Key": "a", "Value": "b"}]}],
+    )["ImageId"]
+    lab.wait(1000)
+    (shown,) = ec2.describe_images(ImageIds=[copy])["Images"]
+    assert (shown["State"], shown["SourceImageId"]) == ("available", image)
+    assert "SourceInstanceId" not in shown
+    snapshot = shown["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    ec2.enable_image_deregistration_protection(ImageId=copy, WithCooldown=False)
+    with pytest.raises(ClientError, match="OperationNotPermitted"):
+        ec2.deregister_image(ImageId=copy)
+    ec2.disable_image_deregistration_protection(ImageId=copy)
+    until = datetime.fromtimestamp(lab.clock.time + 3 * 86_400, UTC)
+    locked = ec2.lock_snapshot(SnapshotId=snapshot, LockMode="governance", ExpirationDate=until)
+    assert locked["LockExpiresOn"] == until
+    ec2.modify_image_attribute(ImageId=copy, LaunchPermission={"Add": [{"UserId": "1" * 12}]})
+    ec2.modify_snapshot_attribute(
+        SnapshotId=snapshot,
+        Attribute="createVolumePermission",
+        CreateVolumePermission={"Add": [{"UserId": "1" * 12}]},
+    )
+    permissions = ec2.describe_image_attribute(ImageId=copy, Attribute="launchPermission")
+    assert permissions["LaunchPermissions"] == [{"UserId": "1" * 12}]
+    lab.world.set_recycle_bin(image_days=3, snapshot_days=None, region=REGION)
+    answer = ec2.deregister_image(ImageId=copy, DeleteAssociatedSnapshots=True)
+    results = {one["SnapshotId"]: one["ReturnCode"] for one in answer["DeleteSnapshotResults"]}
+    assert results[snapshot] == "client-error"
+    assert list(results.values()).count("success") == 1
+    pages = ec2.get_paginator("list_images_in_recycle_bin").paginate()
+    (binned,) = [one for page in pages for one in page["Images"]]
+    assert (binned["RecycleBinExitTime"] - binned["RecycleBinEnterTime"]).days == 3
+
+
+def test_references_and_launch_templates_over_the_wire(ec2: "EC2Client", lab: Lab) -> None:
+    web = launch(ec2, lab)
+    image = "ami-0abcdef1234567890"
+    ec2.create_launch_template(
+        LaunchTemplateName="web",
+        LaunchTemplateData={
+            "ImageId": image,
+            "BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 8}}],
+        },
+    )
+    versions = ec2.get_paginator("describe_launch_template_versions").paginate(Versions=["$Latest"])
+    (version,) = [one for page in versions for one in page["LaunchTemplateVersions"]]
+    assert version["LaunchTemplateData"]["ImageId"] == image
+    pages = ec2.get_paginator("describe_image_references").paginate(
+        ImageIds=[image],
+        ResourceTypes=[
+            {
+                "ResourceType": "ec2:Instance",
+                "ResourceTypeOptions": [
+                    {"OptionName": "state-name", "OptionValues": ["running", "stopped"]}
+                ],
+            },
+            {
+                "ResourceType": "ec2:LaunchTemplate",
+                "ResourceTypeOptions": [{"OptionName": "version-depth", "OptionValues": ["10000"]}],
+            },
+        ],
+    )
+    found = [one for page in pages for one in page["ImageReferences"]]
+    assert [one["ResourceType"] for one in found] == ["ec2:Instance", "ec2:LaunchTemplate"]
+    assert found[0]["Arn"].endswith(f":instance/{web}")
+
+
+def test_a_key_of_the_emulator_s_kms_is_good_for_a_copy(ec2: "EC2Client", lab: Lab) -> None:
+    from ministack.core import responses  # noqa: PLC0415
+    from ministack.services import kms  # noqa: PLC0415
+
+    image = ec2.create_image(InstanceId=launch(ec2, lab), Name="nightly", NoReboot=True)["ImageId"]
+    lab.wait(700)
+    responses.set_request_region(REGION)
+    headers = {"x-amz-target": "TrentService.CreateKey"}
+    _, _, content = asyncio.run(kms.handle_request("POST", "/", headers, b"{}", {}))
+    key = json.loads(content)["KeyMetadata"]
+
+    def copy(name: str, key_id: str) -> str:
+        return ec2.copy_image(
+            SourceImageId=image, SourceRegion=REGION, Name=name, Encrypted=True, KmsKeyId=key_id
+        )["ImageId"]
+
+    good, bad = copy("good", key["KeyId"]), copy("bad", f"{key['KeyId']}-not")
+    lab.wait(1000)
+    states = {one["ImageId"]: one["State"] for one in ec2.describe_images()["Images"]}
+    assert (states[good], states[bad]) == ("available", "failed")
+    (shown,) = ec2.describe_images(ImageIds=[good])["Images"]
+    snapshot = shown["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    listed = ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"]
+    assert listed[0]["KmsKeyId"] == key["Arn"]

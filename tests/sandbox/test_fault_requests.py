@@ -166,6 +166,8 @@ def test_faults_are_listed_for_json_with_their_hits_and_cleared() -> None:
         {"name": "throttle", "action": []},
         {"name": "throttle", "action": ["StopInstances", 3]},
         {"name": "throttle", "times": "often"},
+        {"name": "region-outage"},
+        {"name": "snapshot-delete-refused", "return_code": "success"},
     ],
 )
 def test_an_unsound_fault_is_refused_in_words(description: dict[str, object]) -> None:
@@ -176,5 +178,5 @@ def test_an_unsound_fault_is_refused_in_words(description: dict[str, object]) ->
 def test_every_fault_of_the_registry_can_be_put_in_force() -> None:
     lab = Lab()
     for name in FAULT_NAMES:
-        lab.world.faults.add({"name": name})
+        lab.world.faults.add({"name": name, "region": "us-east-1"})
     assert [one["name"] for one in lab.world.faults.list()] == list(FAULT_NAMES)

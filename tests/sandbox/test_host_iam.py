@@ -9,7 +9,7 @@ from ministack.services import ec2, iam
 
 from sandbox.iam import Check, denied_for_role, ec2_checks
 
-ACCOUNT, REGION = "111122223333", "us-east-1"
+ACCOUNT, REGION, AWAY = "111122223333", "us-east-1", "eu-west-1"
 INSTANCE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/backup"
 
@@ -85,6 +85,69 @@ def test_describing_has_no_resource_level() -> None:
     assert asked.arn == f"{INSTANCE}i-1"
 
 
+def test_a_copy_is_asked_for_on_its_source_and_on_what_it_makes() -> None:
+    ec2._tags["ami-1"] = [{"Key": "stillpoint:stack", "Value": "mine"}]
+    parameters = {
+        "Action": "CopyImage",
+        "SourceImageId": "ami-1",
+        "SourceRegion": REGION,
+        "TagSpecification.1.ResourceType": "image",
+        "TagSpecification.1.Tag.1.Key": "stillpoint:stack",
+        "TagSpecification.1.Tag.1.Value": "new",
+    }
+    asked = ec2_checks(parameters, AWAY, ACCOUNT)
+    assert [(each.action, each.arn) for each in asked] == [
+        ("ec2:CopyImage", f"arn:aws:ec2:{REGION}::image/ami-1"),
+        ("ec2:CopyImage", f"arn:aws:ec2:{AWAY}::image/*"),
+        ("ec2:CopyImage", f"arn:aws:ec2:{AWAY}::snapshot/*"),
+        ("ec2:CreateTags", f"arn:aws:ec2:{AWAY}::image/*"),
+    ]
+    source, image, snapshot, tagging = (each.context for each in asked)
+    assert source["aws:ResourceTag/stillpoint:stack"] == "mine"
+    assert "aws:RequestTag/stillpoint:stack" not in source
+    assert image["aws:RequestTag/stillpoint:stack"] == "new"
+    assert snapshot == {}
+    assert tagging["ec2:CreateAction"] == "CopyImage"
+
+
+def test_tags_are_those_of_the_region_that_the_request_goes_to() -> None:
+    ec2._tags.set_scoped(ACCOUNT, AWAY, "ami-1", [{"Key": "a", "Value": "away"}])
+    parameters = {"Action": "DeregisterImage", "ImageId": "ami-1"}
+    (here,), (there,) = (ec2_checks(parameters, each, ACCOUNT) for each in (REGION, AWAY))
+    assert here.context == {}
+    assert there.arn == f"arn:aws:ec2:{AWAY}::image/ami-1"
+    assert there.context["aws:ResourceTag/a"] == "away"
+
+
+def test_lists_and_locks_have_no_resource_level_but_attributes_have() -> None:
+    for action in ("ListImagesInRecycleBin", "DescribeLockedSnapshots"):
+        assert checks(Action=action) == [Check(f"ec2:{action}", "*", {})]
+    (asked,) = checks(Action="DescribeImageAttribute", ImageId="ami-1")
+    assert asked.arn == f"arn:aws:ec2:{REGION}::image/ami-1"
+    (asked,) = checks(Action="LockSnapshot", SnapshotId="snap-1")
+    assert (asked.action, asked.arn) == (
+        "ec2:LockSnapshot",
+        f"arn:aws:ec2:{REGION}::snapshot/snap-1",
+    )
+
+
+def test_references_are_asked_for_with_what_they_look_through() -> None:
+    asked = checks(
+        Action="DescribeImageReferences",
+        ImageId__1="ami-1",
+        ResourceType__1__ResourceType="ec2:Instance",
+        ResourceType__2__ResourceType="ec2:LaunchTemplate",
+    )
+    assert [each.action for each in asked] == [
+        "ec2:DescribeImageReferences",
+        "ec2:DescribeInstances",
+        "ec2:DescribeLaunchTemplates",
+        "ec2:DescribeLaunchTemplateVersions",
+    ]
+    every = checks(Action="DescribeImageReferences", IncludeAllResourceTypes="true")
+    assert {each.action for each in every} == {each.action for each in asked}
+
+
 def role_with(statement: dict[str, Any]) -> None:
     iam._roles["backup"] = {
         "RoleName": "backup",
@@ -118,6 +181,20 @@ def test_one_untagged_instance_denies_the_whole_request() -> None:
     assert denied is not None
     assert denied.code == "UnauthorizedOperation"
     assert f"{INSTANCE}i-2" in denied.message
+
+
+def test_a_policy_can_allow_some_regions_only() -> None:
+    role_with(
+        {
+            "Effect": "Allow",
+            "Action": "ec2:DescribeImages",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:RequestedRegion": AWAY}},
+        }
+    )
+    body = b"Action=DescribeImages"
+    assert denied_for_role(ROLE, "ec2:DescribeImages", body, "*", AWAY) is None
+    assert denied_for_role(ROLE, "ec2:DescribeImages", body, "*", REGION) is not None
 
 
 def test_other_services_are_asked_for_the_resource_that_is_named() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from sandbox import run, scenario
 from sandbox.faults.workers import Worker
-from sandbox.outcomes import Outcome
+from sandbox.outcomes import CopyOutcome, Outcome
 from sandbox.session import Message
 from tests.sandbox.conftest import SEED
 
@@ -15,6 +15,7 @@ from tests.sandbox.conftest import SEED
 TOLERANCE = 30.0
 BOTH = ("fleet", "hung-guest", "lost-response")
 VIRTUAL_ONLY = (
+    "copy-failed",
     *("access-denied", "image-failed", "no-capacity", "no-kms-grant", "server-error"),
     *("snapshot-never-initiated", "throttle"),
 )
@@ -28,7 +29,12 @@ def worker() -> Iterator[Worker]:
 
 
 def outcomes_of(answer: dict[str, Any]) -> dict[str, Outcome]:
-    return {row["name"]: Outcome(**row) for row in answer["outcomes"]}
+    return {row["name"]: outcome_of(row) for row in answer["outcomes"]}
+
+
+def outcome_of(row: dict[str, Any]) -> Outcome:
+    copies = tuple(CopyOutcome(**copy) for copy in row["copies"])
+    return Outcome(**{**row, "copies": copies})
 
 
 def messages_of(answer: dict[str, Any]) -> list[Message]:
@@ -54,6 +60,8 @@ def test_both_clouds_agree(
         other = virtual[real.name]
         assert (other.outcome, other.state_after) == (real.outcome, real.state_after)
         assert (other.consistency, other.images) == (real.consistency, real.images)
+        assert (other.retain, other.kept, other.expired) == (real.retain, real.kept, real.expired)
+        assert [copy.state for copy in other.copies] == [copy.state for copy in real.copies]
         assert other.downtime_seconds == pytest.approx(real.downtime_seconds, abs=TOLERANCE)
         assert other.floor_seconds == pytest.approx(real.floor_seconds, abs=1.0)
     assert sorted(answer["events"]) == sorted(

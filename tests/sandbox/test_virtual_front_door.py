@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from sandbox.service_calls import ServiceError
-from sandbox.virtual.front_door import Caller, FrontDoor, Killed, ResponseLost
+from sandbox.virtual.front_door import Caller, FrontDoor, Killed, ResponseLost, region_of
 from sandbox.virtual.journal import Journal
 from sandbox.virtual.mischief import Fault, Kind, Mischief
 from sandbox.virtual.scheduler import Scheduler
-from sandbox.virtual.services import Json, Reply
+from sandbox.virtual.services import Json, Reply, Request
 
 HEADERS = {"x-amz-target": "Any.DoIt"}
 
@@ -21,8 +21,11 @@ class Generous:
     def __init__(self) -> None:
         self.refuses = False
 
-    def refusal(self, *_args: str) -> ServiceError | None:
+    def refusal(self, *_args: object) -> ServiceError | None:
         return ServiceError("Denied", "no", 400, "id") if self.refuses else None
+
+    def narrowed(self, _role: str, _principal: str, request: Request) -> Request:
+        return request
 
     def is_missing(self, _body: str) -> bool:
         return True
@@ -127,3 +130,24 @@ def test_a_permission_that_is_missing_is_a_surprise(scheduler: Scheduler) -> Non
     assert answer[0] == 400
     assert door.effects == 0
     assert door.journal.surprises == ["somebody lacks a permission: no"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "region"),
+    [
+        ({}, "us-east-1"),
+        ({"host": "ec2.ap-northeast-2.amazonaws.com"}, "ap-northeast-2"),
+        (
+            {
+                "authorization": "AWS4-HMAC-SHA256 Credential=AKID/20261122/eu-west-1/ec2/"
+                "aws4_request, SignedHeaders=host, Signature=0",
+                "host": "ec2.us-east-1.amazonaws.com",
+            },
+            "eu-west-1",
+        ),
+    ],
+)
+def test_a_request_goes_to_the_region_of_its_signature_or_of_its_host(
+    headers: dict[str, str], region: str
+) -> None:
+    assert region_of(headers) == region
