@@ -167,6 +167,24 @@ def set_state(instance_id: str, state: str, *, reason: str = "") -> None:
     instance.state_reason.message = reason
 
 
+def change(instance_id: str, **facts: object) -> None:
+    """Change what EC2 says about an instance, by moto's names; `placement` is a dictionary."""
+    instance = backend().get_instance(instance_id)
+    for name, value in facts.items():
+        if name == "placement" and isinstance(value, Mapping):
+            vars(instance.placement).update(value)
+        else:
+            setattr(instance, name, value)
+
+
+def snapshot(volume_id: str, *, state: str, started_at: datetime) -> str:
+    """Make a snapshot that somebody else makes of a volume, and return its id."""
+    snapshot_id: str = client("ec2").create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    made = backend().snapshots[snapshot_id]
+    made.status, made.start_time = state, started_at
+    return snapshot_id
+
+
 def lend_public_ip(instance_id: str) -> None:
     """Let the instance's public address be one of Amazon's, as it is unless it is an Elastic IP."""
     nic = backend().get_instance(instance_id).nics[0]

@@ -5,12 +5,13 @@ import pytest
 from stillpoint.aws import ec2, executions, images
 from stillpoint.aws.volumes import volumes_attached_to
 from stillpoint.errors import AwsRefused
-from stillpoint.instance import AttachedVolume
+from stillpoint.instance import AttachedVolume, Placement
 from stillpoint.tags import Tag
 from tests.functions.captured import EXECUTION, a_captured
 from tests.functions.faults import answered, refused, small_pages
 from tests.functions.fleet import (
     attach_volume,
+    change,
     launch,
     launch_one,
     lend_public_ip,
@@ -53,12 +54,53 @@ def test_only_an_address_that_amazon_owns_is_lost_by_a_stop() -> None:
     assert found[lost].public_ip is not None
 
 
+NETWORK_INTERFACE = {"PrivateIpAddresses": [{"Primary": True, "Association": {"PublicIp": "x"}}]}
+SECOND_ADDRESS = {"Primary": False, "PrivateIpAddress": "10.0.0.5"}
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "another"),
+    [
+        ([NETWORK_INTERFACE], True),
+        ([NETWORK_INTERFACE, {"PrivateIpAddresses": []}], False),
+        ([{"PrivateIpAddresses": [SECOND_ADDRESS]}], True),
+        ([{"PrivateIpAddresses": [SECOND_ADDRESS | {"Association": {"PublicIp": "x"}}]}], False),
+    ],
+)
+def test_a_second_interface_or_elastic_ip_keeps_a_start_from_bringing_a_new_address(
+    interfaces: list[dict[str, object]], another: bool
+) -> None:
+    row = {"InstanceId": UNKNOWN, "State": {"Name": "running"}, "NetworkInterfaces": interfaces}
+    with answered("ec2", "DescribeInstances", {"Reservations": [{"Instances": [row]}]}):
+        (instance,) = ec2.scheduled_instances()
+    assert instance.gets_new_public_ip is another
+
+
+def test_the_place_of_an_instance_and_the_reservation_that_it_targets_are_read() -> None:
+    web = launch_one()
+    place = {"tenancy": "host", "affinity": "host", "host_id": "h-0a", "group_name": "hpc"}
+    target = {"CapacityReservationTarget": {"CapacityReservationId": "cr-0a"}}
+    change(web, placement=place, capacity_reservation_specification=target)
+    instance = ec2.instances_by_id([web])[web]
+    assert instance.placement == Placement("host", "host", "h-0a", "hpc")
+    assert instance.capacity_reservation == "cr-0a"
+    assert ec2.instances_by_id([launch_one()]).popitem()[1].placement == Placement()
+
+
+def test_the_group_of_an_instance_is_that_of_auto_scalings_own_tag() -> None:
+    member, other = launch_one(tags={"aws:autoscaling:groupName": "web-asg"}), launch_one()
+    found = ec2.instances_by_id([member, other])
+    assert found[member].auto_scaling_group == "web-asg"
+    assert found[other].auto_scaling_group is None
+
+
 def test_an_answer_that_says_little_is_read_too() -> None:
     row = {"InstanceId": UNKNOWN, "State": {"Name": "running"}}
     with answered("ec2", "DescribeInstances", {"Reservations": [{"Instances": [row]}]}):
         (instance,) = ec2.scheduled_instances()
     assert (instance.instance_id, instance.tags, instance.volumes) == (UNKNOWN, {}, ())
     assert (instance.public_ip, instance.launch_time, instance.state_reason) == (None, None, "")
+    assert (instance.placement, instance.capacity_reservation) == (Placement(), None)
 
 
 def test_one_that_is_gone_is_absent_and_hides_nobody() -> None:
@@ -127,6 +169,7 @@ def test_a_volume_knows_its_instances_and_its_key() -> None:
     assert plain.kms_key_arn is None
     assert encrypted.kms_key_arn == "arn:aws:kms:eu-west-1:123456789012:key/k"
     assert plain.instance_ids == encrypted.instance_ids == (web,)
+    assert plain.volume_type == "gp2"
 
 
 def test_an_execution_is_started_once_by_its_name(stack: Stack) -> None:

@@ -33,6 +33,7 @@ def test_the_state_machine_is_told_how_to_image_each_member(stack: Stack) -> Non
     answer = stack.invoke("prepare_backup", a_backup_of(web, accept=["public-ip"]))
     assert answer == {
         "refusals": [],
+        "warnings": [],
         "members": [
             {
                 "instance_id": web,
@@ -162,7 +163,8 @@ def test_a_refusal_says_everything_that_a_message_needs(stack: Stack) -> None:
         "state": "running",
         "code": "auto-scaling",
         "reason": "An Auto Scaling group replaces a member that is not running. (group web-asg)",
-        "remedy": "Set stillpoint:method to reboot or none.",
+        "remedy": "Set stillpoint:method to reboot or none, or put the instance into Standby for"
+        " the backup.",
     }
 
 

@@ -1,6 +1,7 @@
 """Prepare: the hazards, as EC2 and KMS show them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -8,21 +9,26 @@ from moto.kms.models import kms_backends
 
 from stillpoint.aws.client import client
 from stillpoint.errors import AwsUnavailable
-from stillpoint.preflight import HAZARDS
-from tests.functions.faults import refused, throttled
+from stillpoint.hazards import ACCEPTABLE, HAZARDS, Concern, Rule
+from tests.functions.faults import answered, refused, throttled
 from tests.functions.fleet import (
     attach_volume,
     backend,
+    change,
     launch_one,
     lend_public_ip,
     own_tags_of,
     set_state,
+    snapshot,
     tag,
     terminate,
+    volumes_of,
 )
 from tests.functions.samples import a_backup_of
-from tests.functions.stack import ACCOUNT, REGION, Stack
+from tests.functions.stack import ACCOUNT, NOW, REGION, Stack
+from tests.unit.builders import at
 
+AN_HOUR_AGO = at("2026-11-22 02:00")
 UNKNOWN = "i-0123456789abcdef0"
 
 
@@ -47,11 +53,10 @@ def with_volume_of(key: str) -> str:
     return instance_id
 
 
-def changed(**facts: object) -> str:
+def changed(instance_type: str = "m5.large", **facts: object) -> str:
     """Launch an instance and change what EC2 says about it."""
-    instance_id = launch_one()
-    for name, value in facts.items():
-        setattr(backend().get_instance(instance_id), name, value)
+    instance_id = launch_one(instance_type=instance_type)
+    change(instance_id, **facts)
     return instance_id
 
 
@@ -62,41 +67,152 @@ def after(act: Callable[[str], object]) -> str:
     return instance_id
 
 
+def with_snapshots(kind: str, *states: str) -> str:
+    """Launch an instance whose volume has incomplete snapshots."""
+    instance_id = launch_one()
+    (volume_id,) = volumes_of(instance_id)
+    backend().volumes[volume_id].volume_type = kind
+    for state in states:
+        snapshot(volume_id, state=state, started_at=AN_HOUR_AGO)
+    return instance_id
+
+
+def with_capacity_reservation() -> str:
+    target = {"CapacityReservationTarget": {"CapacityReservationId": "cr-0a"}}
+    return changed(capacity_reservation_specification=target)
+
+
 ARRANGED: dict[str, Callable[[], str]] = {
     "gone": lambda: after(terminate),
     "in-transition": lambda: after(lambda instance_id: set_state(instance_id, "stopping")),
     "other-backup": lambda: launch_one(cycle="execution=x before=running since=yesterday"),
     "instance-store-root": lambda: changed(root_device_type="instance-store"),
+    "snapshots-pending": lambda: with_snapshots("st1", "pending"),
     "managed": lambda: changed(operator={"Managed": True, "Principal": "eks.amazonaws.com"}),
     "mac": lambda: launch_one(instance_type="mac2.metal"),
+    "scheduled-instance": lambda: changed(lifecycle="scheduled"),
     "spot": lambda: changed(lifecycle="spot"),
     "auto-scaling": lambda: launch_one(tags={"aws:autoscaling:groupName": "web-asg"}),
     "stop-protection": lambda: changed(disable_api_stop=True),
     "kms-not-granted": lambda: with_volume_of(new_key()),
     "kms-key-unusable": lambda: with_volume_of(disabled(aws_managed(new_key()))),
+    "capacity-reservation": with_capacity_reservation,
+    "t3-unlimited-on-host": lambda: changed("t3.large", placement={"tenancy": "host"}),
+    "hibernation": lambda: changed(hibernation_options={"Configured": True}),
     "instance-store": lambda: launch_one(instance_type="m5d.large"),
     "public-ip": lambda: after(lend_public_ip),
+    "spot-persistent": lambda: changed(lifecycle="spot"),
+    "capacity-block": lambda: changed(lifecycle="capacity-block"),
+    "interruptible-capacity": lambda: changed(lifecycle="interruptible-capacity-reservation"),
+    "multi-attach": launch_one,
+    "t2-credits": lambda: launch_one(instance_type="t2.micro"),
+    "host-affinity": lambda: changed(placement={"affinity": "host", "host_id": "h-0a"}),
+    "placement-group": lambda: changed(placement={"group_name": "hpc"}),
+    "retirement": launch_one,
 }
-FOR_EVERY_METHOD = ("gone", "in-transition", "other-backup", "instance-store-root")
-OF_A_STOP = [code for code in ARRANGED if code not in FOR_EVERY_METHOD]
+# What moto cannot say of them: the operation, and its answer for an instance.
+TOLD: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
+    "capacity-reservation": lambda _: (
+        "DescribeCapacityReservations",
+        {"CapacityReservations": [{"CapacityReservationId": "cr-0a", "State": "expired"}]},
+    ),
+    "t3-unlimited-on-host": lambda instance_id: (
+        "DescribeInstanceCreditSpecifications",
+        {"InstanceCreditSpecifications": [{"InstanceId": instance_id, "CpuCredits": "unlimited"}]},
+    ),
+    "spot-persistent": lambda instance_id: (
+        "DescribeSpotInstanceRequests",
+        {
+            "SpotInstanceRequests": [
+                {"InstanceId": instance_id, "Type": "persistent", "State": "active"}
+            ]
+        },
+    ),
+    "multi-attach": lambda instance_id: (
+        "DescribeVolumes",
+        {
+            "Volumes": [
+                {
+                    "VolumeId": "vol-0a",
+                    "VolumeType": "io2",
+                    "Attachments": [{"InstanceId": instance_id}, {"InstanceId": UNKNOWN}],
+                }
+            ]
+        },
+    ),
+    "placement-group": lambda _: (
+        "DescribePlacementGroups",
+        {"PlacementGroups": [{"GroupName": "hpc", "Strategy": "cluster"}]},
+    ),
+    "retirement": lambda instance_id: (
+        "DescribeInstanceStatus",
+        {
+            "InstanceStatuses": [
+                {
+                    "InstanceId": instance_id,
+                    "Events": [{"Code": "instance-retirement", "NotBefore": NOW}],
+                }
+            ]
+        },
+    ),
+}
+BY_CODE = {hazard.code: hazard for hazard in HAZARDS}
+REFUSING = [code for code in ARRANGED if BY_CODE[code].rule is not Rule.WARNING]
+WARNINGS = [code for code in ARRANGED if BY_CODE[code].rule is Rule.WARNING]
+OF_A_STOP = [code for code in ARRANGED if BY_CODE[code].concern is not Concern.EVERY_METHOD]
+READ_FOR_A_STOP = (
+    *("DescribeInstanceAttribute", "DescribeInstanceTypes", "DescribeInstanceStatus"),
+    *("DescribeSpotInstanceRequests", "DescribeInstanceCreditSpecifications"),
+    *("DescribeCapacityReservations", "DescribePlacementGroups"),
+)
 
 
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [refusal["code"] for refusal in answer["refusals"]]
+@contextmanager
+def arranged(code: str) -> Iterator[str]:
+    """Launch an instance with a hazard, and let AWS tell of it."""
+    instance_id = ARRANGED[code]()
+    with ExitStack() as told:
+        if code in TOLD:
+            operation, answer = TOLD[code](instance_id)
+            told.enter_context(answered("ec2", operation, answer))
+        yield instance_id
+
+
+def codes(answer: dict[str, Any], kind: str = "refusals") -> list[str]:
+    return [told["code"] for told in answer[kind]]
+
+
+def all_codes(answer: dict[str, Any]) -> list[str]:
+    return codes(answer) + codes(answer, "warnings")
 
 
 def test_every_hazard_is_arranged_here() -> None:
     assert list(ARRANGED) == [hazard.code for hazard in HAZARDS]
 
 
-@pytest.mark.parametrize("code", ARRANGED)
+@pytest.mark.parametrize("code", REFUSING)
 def test_a_hazard_refuses_the_backup_and_nothing_is_touched(stack: Stack, code: str) -> None:
-    instance_id = ARRANGED[code]()
-    cycle = own_tags_of(instance_id).get("cycle")
-    answer = stack.invoke("prepare_backup", a_backup_of(instance_id))
-    assert codes(answer) == [code]
-    assert answer["members"] == []
-    assert own_tags_of(instance_id).get("cycle") == cycle
+    with arranged(code) as instance_id:
+        cycle = own_tags_of(instance_id).get("cycle")
+        answer = stack.invoke("prepare_backup", a_backup_of(instance_id))
+        assert codes(answer) == [code]
+        assert answer["members"] == answer["warnings"] == []
+        assert own_tags_of(instance_id).get("cycle") == cycle
+
+
+@pytest.mark.parametrize("code", WARNINGS)
+def test_a_warning_is_told_and_the_backup_goes_on(stack: Stack, code: str) -> None:
+    with arranged(code) as instance_id:
+        answer = stack.invoke("prepare_backup", a_backup_of(instance_id))
+        assert codes(answer) == []
+        assert [row["instance_id"] for row in answer["members"]] == [instance_id]
+        (warning,) = answer["warnings"]
+        assert warning.keys() == {"instance_id", "name", "code", "reason", "remedy"}
+        assert (warning["instance_id"], warning["name"]) == (instance_id, "web")
+        assert (warning["code"], warning["remedy"]) == (code, BY_CODE[code].remedy)
+        assert warning["reason"].startswith(BY_CODE[code].sentence)
+        assert "cycle" in own_tags_of(instance_id)
+        assert "problem" not in own_tags_of(instance_id)
 
 
 @pytest.mark.parametrize("code", OF_A_STOP)
@@ -104,17 +220,41 @@ def test_a_hazard_refuses_the_backup_and_nothing_is_touched(stack: Stack, code: 
 def test_a_hazard_of_stopping_is_not_even_looked_for_without_a_stop(
     stack: Stack, code: str, method: str
 ) -> None:
-    instance_id = ARRANGED[code]()
-    with throttled("ec2", "DescribeVolumes"), throttled("ec2", "DescribeInstanceAttribute"):
+    with ExitStack() as silence:
+        instance_id = ARRANGED[code]()
+        for operation in READ_FOR_A_STOP:
+            silence.enter_context(throttled("ec2", operation))
+        silence.enter_context(throttled("autoscaling", "DescribeAutoScalingInstances"))
         answer = stack.invoke("prepare_backup", a_backup_of(instance_id, method=method))
-    assert codes(answer) == []
+    concerns = BY_CODE[code].concern is Concern.STOP_OR_REBOOT and method == "reboot"
+    assert all_codes(answer) == ([code] if concerns else [])
 
 
-@pytest.mark.parametrize("code", ["instance-store", "public-ip"])
-def test_an_accepted_hazard_is_no_hazard(stack: Stack, code: str) -> None:
-    instance_id = ARRANGED[code]()
-    answer = stack.invoke("prepare_backup", a_backup_of(instance_id, accept=[code]))
-    assert codes(answer) == []
+@pytest.mark.parametrize("code", REFUSING)
+def test_only_what_may_be_accepted_can_be_accepted(stack: Stack, code: str) -> None:
+    with arranged(code) as instance_id:
+        answer = stack.invoke("prepare_backup", a_backup_of(instance_id, accept=[code]))
+    assert codes(answer) == ([] if code in ACCEPTABLE else [code])
+
+
+def test_a_refusal_is_told_with_the_warnings_beside_it(stack: Stack) -> None:
+    store = launch_one(instance_type="m5d.large")
+    burst = launch_one(instance_type="t2.micro")
+    answer = stack.invoke("prepare_backup", a_backup_of(store, burst))
+    assert [(row["instance_id"], row["code"]) for row in answer["refusals"]] == [
+        (store, "instance-store")
+    ]
+    assert [(row["instance_id"], row["code"]) for row in answer["warnings"]] == [
+        (burst, "t2-credits")
+    ]
+    assert "t2-credits" not in own_tags_of(burst)["problem"]
+
+
+def test_everything_that_is_found_on_an_instance_is_told_at_once(stack: Stack) -> None:
+    web = changed("m5d.large", disable_api_stop=True, lifecycle="spot")
+    lend_public_ip(web)
+    answer = stack.invoke("prepare_backup", a_backup_of(web))
+    assert codes(answer) == ["spot", "stop-protection", "instance-store", "public-ip"]
 
 
 def test_an_elastic_ip_stays_with_its_instance(stack: Stack) -> None:
@@ -187,13 +327,13 @@ def test_a_key_of_several_volumes_is_looked_at_once(stack: Stack) -> None:
     assert codes(answer) == ["kms-not-granted", "kms-not-granted"]
 
 
-@pytest.mark.parametrize("code", ["mac", "instance-store", "kms-not-granted", "stop-protection"])
+@pytest.mark.parametrize("code", OF_A_STOP)
 def test_an_instance_that_is_stopped_already_has_no_hazard_of_stopping(
     stack: Stack, code: str
 ) -> None:
-    instance_id = ARRANGED[code]()
-    set_state(instance_id, "stopped")
-    assert codes(stack.invoke("prepare_backup", a_backup_of(instance_id))) == []
+    with arranged(code) as instance_id:
+        set_state(instance_id, "stopped")
+        assert all_codes(stack.invoke("prepare_backup", a_backup_of(instance_id))) == []
 
 
 @pytest.mark.parametrize(
@@ -203,6 +343,7 @@ def test_an_instance_that_is_stopped_already_has_no_hazard_of_stopping(
         "DescribeInstanceAttribute",
         "DescribeInstanceTypes",
         "DescribeVolumes",
+        "DescribeSnapshots",
         "CreateTags",
     ],
 )

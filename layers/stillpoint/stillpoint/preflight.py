@@ -1,35 +1,31 @@
-"""Preflight: the hazards of quiescing an instance, found before anything is touched."""
+"""Preflight: the hazards of backing up an instance, found before anything is touched."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime, timedelta
+from typing import assert_never
 
+from stillpoint import hazards
+from stillpoint.hazards import HAZARDS, Concern, Hazard, Rule
 from stillpoint.instance import Instance
-from stillpoint.tags import Cycle, Tag
+from stillpoint.tags import Cycle, Tag, iso
 
+SNAPSHOT_INTERVAL = timedelta(seconds=15)
+"""What must lie between two snapshots of a volume (EC2 API Reference,
+SnapshotCreationPerVolumeRateExceeded)."""
 
-class Rule(StrEnum):
-    """What a hazard does to a backup."""
+_INCOMPLETE = 5
+_INCOMPLETE_ON_HDD = 1
+_HDD = frozenset({"st1", "sc1"})
+_FLEETS = ("aws:ec2:fleet-id", "aws:ec2spot:fleet-request-id")
 
-    NEVER = "never"
-    """The instance is refused, whatever its owner accepts."""
-    UNLESS_ACCEPTED = "unless-accepted"
-    """The instance is refused unless `stillpoint:accept` names the hazard's code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hazard:
-    """A reason not to quiesce an instance: a stable code, a sentence, and what to do about it."""
-
-    code: str
-    rule: Rule
-    sentence: str
-    remedy: str
+type _Check = tuple[Hazard, bool, str]
+"""A hazard, whether it is present, and its detail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A hazard that refuses one instance."""
+    """A hazard that was found on one instance, and that its owner has not accepted."""
 
     instance_id: str
     name: str
@@ -43,6 +39,61 @@ class Finding:
         detail = f" ({self.detail})" if self.detail else ""
         return f"{self.hazard.sentence}{detail}"
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the backup must not be made; otherwise it is only a warning."""
+        return self.hazard.rule is not Rule.WARNING
+
+
+@dataclass(frozen=True, slots=True)
+class SpotRequest:
+    """The request that a Spot Instance came from.
+
+    `state` is EC2's name of it, such as `active` or `cancelled`. `group` says in words which
+    group the request belongs to, and is empty if it stands alone.
+    """
+
+    persistent: bool
+    state: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """An instance's place in an Auto Scaling group; `state` is such as `InService`, `Standby`."""
+
+    group: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledEvent:
+    """What EC2 is going to do to an instance, such as `instance-retirement`."""
+
+    code: str
+    description: str
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeAround:
+    """An attached volume: its type, who else has it, and its snapshots.
+
+    `incomplete_snapshots` are the ids of those that are pending or in error. `last_snapshot_at`
+    is when the newest one was initiated, if that had to be known.
+    """
+
+    volume_id: str
+    volume_type: str = ""
+    shared: bool = False
+    incomplete_snapshots: tuple[str, ...] = ()
+    last_snapshot_at: datetime | None = None
+
+    @property
+    def most_incomplete(self) -> int:
+        """The incomplete snapshots that it may have (EBS User Guide, "Quotas for Amazon EBS")."""
+        return _INCOMPLETE_ON_HDD if self.volume_type in _HDD else _INCOMPLETE
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -50,114 +101,22 @@ class Surroundings:
 
     `ungranted_keys` are the ARNs of the KMS keys of its encrypted volumes that the stack may not
     use, `unusable_keys` those that nobody can use now. `instance_store` says that its type brings
-    instance-store volumes.
+    instance-store volumes. `spot` is None if EC2 knows no Spot request of it, `membership` if Auto
+    Scaling does not know it. `reservation_state` is that of the Capacity Reservation that it
+    targets. `cluster` says that the strategy of its placement group is `cluster`.
     """
 
     stop_protected: bool = False
     instance_store: bool = False
     ungranted_keys: tuple[str, ...] = ()
     unusable_keys: tuple[str, ...] = ()
-
-
-GONE = Hazard(
-    "gone",
-    Rule.NEVER,
-    "The instance does not exist any more, or is being terminated.",
-    "Nothing, if that was intended. Its recovery points are kept.",
-)
-IN_TRANSITION = Hazard(
-    "in-transition",
-    Rule.NEVER,
-    "The instance is neither running nor stopped.",
-    "Nothing, if somebody is starting or stopping it: the next occurrence finds it at rest.",
-)
-OTHER_BACKUP = Hazard(
-    "other-backup",
-    Rule.NEVER,
-    "Another backup is in charge of the instance.",
-    "Wait for that backup. If its execution ended long ago, remove the tag stillpoint:cycle.",
-)
-INSTANCE_STORE_ROOT = Hazard(
-    "instance-store-root",
-    Rule.NEVER,
-    "The root volume is an instance store: EC2 can neither stop nor image the instance.",
-    "Move the instance to an EBS-backed AMI, or remove stillpoint:schedule.",
-)
-MANAGED = Hazard(
-    "managed",
-    Rule.NEVER,
-    "An AWS service operates the instance for you and forbids stopping it.",
-    "Back up what runs on it through that service, and remove stillpoint:schedule.",
-)
-MAC = Hazard(
-    "mac",
-    Rule.NEVER,
-    "A Mac host is scrubbed after a stop and may be away for hours.",
-    "Set stillpoint:method to none.",
-)
-SPOT = Hazard(
-    "spot",
-    Rule.NEVER,
-    "A Spot Instance may not get its capacity back after a stop.",
-    "Set stillpoint:method to reboot or none, or run it On-Demand.",
-)
-AUTO_SCALING = Hazard(
-    "auto-scaling",
-    Rule.NEVER,
-    "An Auto Scaling group replaces a member that is not running.",
-    "Set stillpoint:method to reboot or none.",
-)
-STOP_PROTECTION = Hazard(
-    "stop-protection",
-    Rule.NEVER,
-    "Stop protection is on.",
-    "Turn stop protection off, or set stillpoint:method to reboot or none.",
-)
-KMS_NOT_GRANTED = Hazard(
-    "kms-not-granted",
-    Rule.NEVER,
-    "An encrypted volume's KMS key is not among the stack's KmsKeyArns: EC2 could stop the"
-    " instance but not start it again.",
-    "Add the key's ARN to the stack parameter KmsKeyArns and deploy.",
-)
-KMS_KEY_UNUSABLE = Hazard(
-    "kms-key-unusable",
-    Rule.NEVER,
-    "An encrypted volume's KMS key is disabled or about to be deleted: EC2 could stop the instance"
-    " but not start it again.",
-    "Enable the key, or cancel its deletion, at once: the instance does not survive a stop.",
-)
-INSTANCE_STORE = Hazard(
-    "instance-store",
-    Rule.UNLESS_ACCEPTED,
-    "The instance type has instance-store volumes, whose data a stop erases.",
-    "If that data may be lost, add instance-store to stillpoint:accept; otherwise set"
-    " stillpoint:method to reboot.",
-)
-PUBLIC_IP = Hazard(
-    "public-ip",
-    Rule.UNLESS_ACCEPTED,
-    "The instance has a public IPv4 address that is not an Elastic IP: it changes with a stop.",
-    "If nothing relies on the address, add public-ip to stillpoint:accept; otherwise associate"
-    " an Elastic IP, or set stillpoint:method to reboot.",
-)
-
-HAZARDS = (
-    GONE,
-    IN_TRANSITION,
-    OTHER_BACKUP,
-    INSTANCE_STORE_ROOT,
-    MANAGED,
-    MAC,
-    SPOT,
-    AUTO_SCALING,
-    STOP_PROTECTION,
-    KMS_NOT_GRANTED,
-    KMS_KEY_UNUSABLE,
-    INSTANCE_STORE,
-    PUBLIC_IP,
-)
-"""Every hazard that is known, in the order in which they are reported."""
+    spot: SpotRequest | None = None
+    membership: Membership | None = None
+    reservation_state: str = "active"
+    unlimited_credits: bool = False
+    cluster: bool = False
+    events: tuple[ScheduledEvent, ...] = ()
+    volumes: tuple[VolumeAround, ...] = ()
 
 
 def find_hazards(  # noqa: PLR0913 (the subject and everything it is judged by)
@@ -170,41 +129,193 @@ def find_hazards(  # noqa: PLR0913 (the subject and everything it is judged by)
     accepted: Collection[str],
     surroundings: Surroundings,
 ) -> tuple[Finding, ...]:
-    """Return what speaks against backing up one instance now; nothing means go.
+    """Return everything that speaks against backing up one instance now, and every warning.
 
     `instance` is None if EC2 does not know it any more. `execution` is the one that asks:
-    a cycle tag of any other execution is a hazard, its own is not.
+    a cycle tag of any other execution is a hazard, its own is not. What the owner accepts is not
+    returned; an accepted code that does not apply, or that cannot be accepted, changes nothing.
     """
     if instance is None or instance.state in {"terminated", "shutting-down"}:
-        return (Finding(instance_id, name, "terminated", GONE),)
-    found: list[tuple[Hazard, str]] = []
-    if instance.state not in {"running", "stopped"}:
-        found.append((IN_TRANSITION, f"it is {instance.state}"))
-    cycle = Cycle.parse(instance.tags.get(Tag.CYCLE, ""))
-    if Tag.CYCLE in instance.tags and (cycle is None or cycle.execution != execution):
-        found.append((OTHER_BACKUP, cycle.execution if cycle else instance.tags[Tag.CYCLE]))
-    if instance.root_device_type == "instance-store":
-        found.append((INSTANCE_STORE_ROOT, ""))
-    if method == "stop" and instance.state == "running":
-        found += _stop_hazards(instance, surroundings)
-    return tuple(
-        Finding(instance_id, name, instance.state, hazard, detail)
-        for hazard, detail in found
-        if hazard.rule is Rule.NEVER or hazard.code not in accepted
-    )
-
-
-def _stop_hazards(instance: Instance, around: Surroundings) -> list[tuple[Hazard, str]]:
-    group = instance.tags.get("aws:autoscaling:groupName")
+        return (Finding(instance_id, name, "terminated", hazards.GONE),)
     checks = (
-        (MANAGED, instance.managed, ""),
-        (MAC, instance.instance_type.startswith("mac"), instance.instance_type),
-        (SPOT, instance.lifecycle == "spot", ""),
-        (AUTO_SCALING, group is not None, f"group {group}"),
-        (STOP_PROTECTION, around.stop_protected, ""),
-        (KMS_NOT_GRANTED, bool(around.ungranted_keys), ", ".join(around.ungranted_keys)),
-        (KMS_KEY_UNUSABLE, bool(around.unusable_keys), ", ".join(around.unusable_keys)),
-        (INSTANCE_STORE, around.instance_store, instance.instance_type),
-        (PUBLIC_IP, instance.public_ip is not None, instance.public_ip or ""),
+        *_of_the_moment(instance, execution),
+        *_of_the_instance(instance),
+        *_of_the_way_back(instance, surroundings),
+        *_of_the_volumes(surroundings.volumes),
+        *_of_the_events(surroundings.events),
     )
-    return [(hazard, detail) for hazard, present, detail in checks if present]
+    found = [
+        Finding(instance_id, name, instance.state, hazard, detail)
+        for hazard, is_present, detail in checks
+        if is_present
+        and _concerns(hazard.concern, method, instance.state)
+        and not (hazard.rule is Rule.UNLESS_ACCEPTED and hazard.code in accepted)
+    ]
+    return tuple(sorted(found, key=lambda finding: HAZARDS.index(finding.hazard)))
+
+
+def is_stopped_by(method: str, state: str) -> bool:
+    """Return whether a backup by this method stops an instance that is in this state."""
+    return method == "stop" and state == "running"
+
+
+def too_recent(
+    instance: Instance, method: str, surroundings: Surroundings, now: datetime
+) -> tuple[str, ...]:
+    """Return the volumes that have a snapshot too young for another one right now.
+
+    A stop takes longer than that, so it concerns only what is captured without one. If the clocks
+    disagree, a snapshot may seem to begin a moment later than now.
+    """
+    if is_stopped_by(method, instance.state):
+        return ()
+    return tuple(
+        volume.volume_id
+        for volume in surroundings.volumes
+        if volume.last_snapshot_at is not None
+        and abs(now - volume.last_snapshot_at) < SNAPSHOT_INTERVAL
+    )
+
+
+def _concerns(concern: Concern, method: str, state: str) -> bool:
+    match concern:
+        case Concern.EVERY_METHOD:
+            return True
+        case Concern.STOP:
+            return is_stopped_by(method, state)
+        case Concern.STOP_OR_REBOOT:
+            return method in {"stop", "reboot"} and state == "running"
+    assert_never(concern)
+
+
+def _of_the_moment(instance: Instance, execution: str) -> Iterable[_Check]:
+    """Check whether the instance is at rest and free."""
+    value = instance.tags.get(Tag.CYCLE, "")
+    cycle = Cycle.parse(value)
+    is_free = Tag.CYCLE not in instance.tags or (cycle and cycle.execution == execution)
+    return (
+        (
+            hazards.IN_TRANSITION,
+            instance.state not in {"running", "stopped"},
+            f"it is {instance.state}",
+        ),
+        (hazards.OTHER_BACKUP, not is_free, cycle.execution if cycle else value),
+    )
+
+
+def _of_the_instance(instance: Instance) -> Iterable[_Check]:
+    """Check what DescribeInstances alone tells."""
+    kind, ip = instance.instance_type, instance.public_ip
+    lost = (
+        ""
+        if instance.gets_new_public_ip
+        else ", and EC2 assigns no other at the start, because the instance has a second network"
+        " interface or a second address with an Elastic IP"
+    )
+    return (
+        (hazards.INSTANCE_STORE_ROOT, instance.root_device_type == "instance-store", ""),
+        (hazards.MANAGED, instance.managed, ""),
+        (hazards.MAC, kind.startswith("mac"), kind),
+        (hazards.SCHEDULED_INSTANCE, instance.lifecycle == "scheduled", ""),
+        (hazards.CAPACITY_BLOCK, instance.lifecycle == "capacity-block", ""),
+        (
+            hazards.INTERRUPTIBLE_CAPACITY,
+            instance.lifecycle == "interruptible-capacity-reservation",
+            "",
+        ),
+        (hazards.HIBERNATION, instance.hibernation, ""),
+        (hazards.PUBLIC_IP, ip is not None, f"{ip}{lost}"),
+        (hazards.T2_CREDITS, kind.startswith("t2."), kind),
+        (
+            hazards.HOST_AFFINITY,
+            instance.placement.affinity == "host",
+            instance.placement.host_id,
+        ),
+    )
+
+
+def _of_the_way_back(instance: Instance, around: Surroundings) -> Iterable[_Check]:
+    """Check what would keep the instance from being stopped, or from coming back as it was."""
+    place = instance.placement
+    spot = _why_not_stoppable(instance, around.spot)
+    member = around.membership
+    group = (
+        f"group {member.group}, {member.state}"
+        if member
+        else f"group {instance.auto_scaling_group}"
+    )
+    return (
+        (hazards.SPOT, instance.lifecycle == "spot" and bool(spot), spot),
+        (hazards.SPOT_PERSISTENT, instance.lifecycle == "spot" and not spot, ""),
+        (hazards.AUTO_SCALING, _is_replaced(instance, member), group),
+        (hazards.STOP_PROTECTION, around.stop_protected, ""),
+        (hazards.KMS_NOT_GRANTED, bool(around.ungranted_keys), ", ".join(around.ungranted_keys)),
+        (hazards.KMS_KEY_UNUSABLE, bool(around.unusable_keys), ", ".join(around.unusable_keys)),
+        (
+            hazards.CAPACITY_RESERVATION,
+            instance.capacity_reservation is not None and around.reservation_state != "active",
+            f"{instance.capacity_reservation} is {around.reservation_state}",
+        ),
+        (
+            hazards.T3_UNLIMITED_ON_HOST,
+            is_t3_on_host(instance) and around.unlimited_credits,
+            instance.instance_type,
+        ),
+        (hazards.INSTANCE_STORE, around.instance_store, instance.instance_type),
+        (hazards.PLACEMENT_GROUP, bool(place.group) and around.cluster, f"group {place.group}"),
+    )
+
+
+def is_t3_on_host(instance: Instance) -> bool:
+    """Return whether the credit option of an instance matters to its start."""
+    return instance.instance_type.startswith("t3.") and instance.placement.tenancy == "host"
+
+
+def _why_not_stoppable(instance: Instance, request: SpotRequest | None) -> str:
+    """Return why EC2 does not stop a Spot Instance, in words, or an empty text if it does.
+
+    Only one with a persistent request that is not cancelled, and that belongs to no fleet, launch
+    group or Availability Zone group (EC2 User Guide, "Manage your Spot Instances").
+    """
+    fleet = next((instance.tags[key] for key in _FLEETS if key in instance.tags), None)
+    if fleet is not None:
+        return f"it belongs to the fleet {fleet}"
+    if request is None:
+        return "EC2 knows no request of it"
+    if not request.persistent:
+        return "its request is one-time"
+    if request.group:
+        return f"its request belongs to {request.group}"
+    return "" if request.state == "active" else f"its request is {request.state}"
+
+
+def _is_replaced(instance: Instance, membership: Membership | None) -> bool:
+    """Return whether an Auto Scaling group replaces the instance when it does not run.
+
+    A member in Standby is not looked after (EC2 Auto Scaling User Guide, "Temporarily remove
+    instances from your Auto Scaling group"). The tag of a member is enough if Auto Scaling does
+    not know it (yet).
+    """
+    if membership is not None:
+        return membership.state != "Standby"
+    return instance.auto_scaling_group is not None
+
+
+def _of_the_volumes(volumes: Iterable[VolumeAround]) -> Iterable[_Check]:
+    full = [each for each in volumes if len(each.incomplete_snapshots) >= each.most_incomplete]
+    shared = [each.volume_id for each in volumes if each.shared]
+    detail = "; ".join(f"{each.volume_id}: {', '.join(each.incomplete_snapshots)}" for each in full)
+    return (
+        (hazards.SNAPSHOTS_PENDING, bool(full), detail),
+        (hazards.MULTI_ATTACH, bool(shared), ", ".join(shared)),
+    )
+
+
+def _of_the_events(events: Iterable[ScheduledEvent]) -> Iterable[_Check]:
+    """Check what EC2 plans; what is done or called off is still listed for a week."""
+    coming = [
+        f"{event.code} not before {iso(event.not_before)}" if event.not_before else event.code
+        for event in events
+        if not event.description.startswith(("[Completed]", "[Canceled]"))
+    ]
+    return ((hazards.RETIREMENT, bool(coming), ", ".join(coming)),)

@@ -5,7 +5,7 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from stillpoint.aws.client import client, translated
-from stillpoint.instance import AttachedVolume, Instance
+from stillpoint.instance import AttachedVolume, Instance, Placement
 from stillpoint.tags import Tag
 
 if TYPE_CHECKING:
@@ -113,6 +113,21 @@ def _instance(row: "InstanceTypeDef") -> Instance:
             if mapping.get("Ebs", {}).get("VolumeId")
         ),
         state_reason=_state_reason(row),
+        gets_new_public_ip=_gets_new_public_ip(row),
+        capacity_reservation=row.get("CapacityReservationSpecification", {})
+        .get("CapacityReservationTarget", {})
+        .get("CapacityReservationId"),
+        placement=_placement(row),
+    )
+
+
+def _placement(row: "InstanceTypeDef") -> Placement:
+    place = row.get("Placement", {})
+    return Placement(
+        tenancy=place.get("Tenancy", "default"),
+        affinity=place.get("Affinity", ""),
+        host_id=place.get("HostId", ""),
+        group=place.get("GroupName", ""),
     )
 
 
@@ -126,6 +141,20 @@ def _borrowed_public_ip(row: "InstanceTypeDef") -> str | None:
         if association.get("IpOwnerId") == "amazon":
             return association.get("PublicIp")
     return None
+
+
+def _gets_new_public_ip(row: "InstanceTypeDef") -> bool:
+    """Return whether a start may bring a public IPv4 address in place of the lost one.
+
+    Not with a second network interface, nor with a second private address that has an Elastic IP
+    (EC2 User Guide, "How EC2 instance stop and start works").
+    """
+    interfaces = row.get("NetworkInterfaces", [])
+    return len(interfaces) <= 1 and not any(
+        address.get("Association") and not address.get("Primary")
+        for interface in interfaces
+        for address in interface.get("PrivateIpAddresses", ())
+    )
 
 
 def _state_reason(row: "InstanceTypeDef") -> str:

@@ -1,20 +1,25 @@
 """Preparing a backup: reading what could go wrong, and writing down what is about to be done."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
 from stillpoint.aws import ec2
 from stillpoint.aws.aftermath import handled_tag
-from stillpoint.aws.keys import describe_key
 from stillpoint.aws.settings import PrepareSettings
+from stillpoint.aws.surroundings import read_surroundings
 from stillpoint.aws.telemetry import logger
-from stillpoint.aws.volumes import volumes_attached_to
-from stillpoint.errors import AwsRefused, MalformedInput
+from stillpoint.errors import AwsRefused, AwsUnavailable, MalformedInput
 from stillpoint.instance import Instance
 from stillpoint.policy import Method
-from stillpoint.preflight import Finding, Surroundings, find_hazards
+from stillpoint.preflight import (
+    SNAPSHOT_INTERVAL,
+    Finding,
+    Surroundings,
+    find_hazards,
+    too_recent,
+)
 from stillpoint.recovery_point import creation_tags, image_name
 from stillpoint.tags import Cycle, Tag, iso, portable
 
@@ -26,7 +31,8 @@ def prepare_backup(
 
     Nothing is stopped here. If there is no refusal, every member carries the execution in charge
     and its state before when this returns (write-ahead), so that whoever finds it later can put
-    it back. Running it again for the same execution gives the same answer.
+    it back. Running it again for the same execution gives the same answer. Warnings are told
+    beside either. Raises AwsUnavailable if the backup can be made, but not yet.
     """
     try:
         execution: str = event["execution"]
@@ -39,7 +45,9 @@ def prepare_backup(
             f"prepare_backup was given a backup that it cannot read: {error!r}"
         ) from error
     instances = ec2.instances_by_id([member.instance_id for member in planned])
-    around = _surroundings(planned, instances, settings)
+    present = [instances[m.instance_id] for m in planned if m.instance_id in instances]
+    methods = {member.instance_id: member.method.value for member in planned}
+    around = read_surroundings(present, methods, settings.kms_key_arns)
     findings = [
         finding
         for member in planned
@@ -53,10 +61,18 @@ def prepare_backup(
             surroundings=around.get(member.instance_id, Surroundings()),
         )
     ]
-    present = [instances[m.instance_id] for m in planned if m.instance_id in instances]
-    if findings:
-        _refuse(findings, present, occurrence)
-        return {"members": [], "refusals": [_refusal(finding) for finding in findings]}
+    refusals = [finding for finding in findings if finding.refuses]
+    warnings = [_told(finding) for finding in findings if not finding.refuses]
+    for warning in warnings:
+        logger.warning("A hazard does not refuse the backup", extra={"hazard": warning})
+    if refusals:
+        _refuse(refusals, present, occurrence)
+        return {
+            "members": [],
+            "refusals": [_told(finding) | {"state": finding.state} for finding in refusals],
+            "warnings": warnings,
+        }
+    _wait_for_room(present, methods, around, now)
     _write_ahead(present, execution, occurrence, now)
     return {
         "members": [
@@ -82,6 +98,7 @@ def prepare_backup(
             for member in planned
         ],
         "refusals": [],
+        "warnings": warnings,
     }
 
 
@@ -107,54 +124,31 @@ class _Planned:
         )
 
 
-def _surroundings(
-    planned: Sequence[_Planned],
-    instances: Mapping[str, Instance],
-    settings: PrepareSettings,
-) -> dict[str, Surroundings]:
-    """Read what concerns the members that would be stopped."""
-    stopping = [
-        instances[member.instance_id]
-        for member in planned
-        if member.method is Method.STOP
-        and member.instance_id in instances
-        and instances[member.instance_id].state == "running"
-    ]
-    if not stopping:
-        return {}
-    with_store = ec2.types_with_instance_store([i.instance_type for i in stopping])
-    ungranted, unusable = _bad_keys([i.instance_id for i in stopping], settings.kms_key_arns)
-    return {
-        instance.instance_id: Surroundings(
-            stop_protected=ec2.stop_protected(instance.instance_id),
-            instance_store=instance.instance_type in with_store,
-            ungranted_keys=tuple(sorted(ungranted.get(instance.instance_id, ()))),
-            unusable_keys=tuple(sorted(unusable.get(instance.instance_id, ()))),
+def _wait_for_room(
+    present: Sequence[Instance],
+    methods: Mapping[str, str],
+    around: Mapping[str, Surroundings],
+    now: datetime,
+) -> None:
+    """Raise AwsUnavailable while a volume has a snapshot too young for another one.
+
+    The state machine repeats what failed with that name, after some seconds: that is the wait.
+    """
+    recent = [
+        volume_id
+        for instance in present
+        for volume_id in too_recent(
+            instance,
+            methods[instance.instance_id],
+            around.get(instance.instance_id, Surroundings()),
+            now,
         )
-        for instance in stopping
-    }
-
-
-def _bad_keys(
-    instance_ids: Sequence[str], granted: Collection[str]
-) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """Return the KMS keys that the stack may not use, and those that nobody can, by instance."""
-    keys = {}
-    ungranted: dict[str, set[str]] = {}
-    unusable: dict[str, set[str]] = {}
-    for volume in volumes_attached_to(instance_ids):
-        arn = volume.kms_key_arn
-        if arn is None:
-            continue
-        if arn not in keys:
-            keys[arn] = describe_key(arn)
-        key = keys[arn]
-        for instance_id in volume.instance_ids:
-            if arn not in granted and not (key and key.aws_managed):
-                ungranted.setdefault(instance_id, set()).add(arn)
-            if key is not None and not key.enabled:
-                unusable.setdefault(instance_id, set()).add(arn)
-    return ungranted, unusable
+    ]
+    if recent:
+        raise AwsUnavailable(
+            f"A snapshot of {', '.join(sorted(set(recent)))} was made less than"
+            f" {SNAPSHOT_INTERVAL.seconds} seconds ago, EC2 would refuse another"
+        )
 
 
 def _write_ahead(
@@ -184,11 +178,10 @@ def _refuse(findings: list[Finding], present: Sequence[Instance], occurrence: da
             logger.exception("The refusal could not be written on the instance")
 
 
-def _refusal(finding: Finding) -> dict[str, str]:
+def _told(finding: Finding) -> dict[str, str]:
     return {
         "instance_id": finding.instance_id,
         "name": finding.name,
-        "state": finding.state,
         "code": finding.hazard.code,
         "reason": finding.reason,
         "remedy": finding.hazard.remedy,

@@ -12,11 +12,15 @@ _FILTER_VALUES = 200
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """An attached EBS volume. `kms_key_arn` is None if it is not encrypted."""
+    """An attached EBS volume. `kms_key_arn` is None if it is not encrypted.
+
+    `volume_type` is such as `gp3`.
+    """
 
     volume_id: str
     instance_ids: tuple[str, ...]
     kms_key_arn: str | None
+    volume_type: str = ""
 
 
 def volumes_attached_to(instance_ids: Collection[str]) -> list[Volume]:
@@ -38,4 +42,5 @@ def _volume(row: dict[str, Any]) -> Volume:
         volume_id=row["VolumeId"],
         instance_ids=tuple(attachment["InstanceId"] for attachment in row["Attachments"]),
         kms_key_arn=row.get("KmsKeyId") if row.get("Encrypted") else None,
+        volume_type=row.get("VolumeType", ""),
     )
