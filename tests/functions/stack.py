@@ -31,6 +31,7 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=256,
     invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:stillpoint",
     aws_request_id="5a3b0c1e-7d0b-4d43-9a52-7f4a3e0f7b61",
+    get_remaining_time_in_millis=lambda: 600_000,
 )
 
 
@@ -48,6 +49,8 @@ FUNCTIONS = {
         "complete_backup",
         "alert_stranded",
         "recover_instances",
+        "prune_recovery_points",
+        "copy_recovery_points",
     )
 }
 

@@ -9,6 +9,7 @@ import pytest
 from stillpoint.plan import Backup, Member, Trigger
 from stillpoint.policy import Method
 from stillpoint.retain import Retain
+from tests.functions.cloud import cloud_at
 from tests.functions.fleet import launch_one, tag
 from tests.functions.samples import EVENTS, sample
 from tests.functions.stack import FUNCTIONS, Stack
@@ -26,7 +27,16 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "complete_backup_failed": {"status": "failed", "error": "SnapshotFailed"},
     "complete_backup_refused": {"status": "refused", "error": "BackupRefused"},
     "alert_stranded": {"alerted": ["i-0a1b2c3d4e5f60003"]},
+    "prune_recovery_points_dry_run": {"dry_run": True, "kept": 1},
+    "prune_recovery_points_sweep": {"dry_run": False, "kept": 1},
+    "prune_recovery_points_max_deletions": {"dry_run": False, "kept": 1},
+    # Of the instance in the event there is no recovery point.
+    "prune_recovery_points_backup_succeeded": {"dry_run": False, "kept": 0},
+    "copy_recovery_points": {"started": [], "waiting": []},
+    "copy_recovery_points_backup_succeeded": {"started": [], "waiting": []},
 }
+# Those that ask of EC2 what moto does not answer.
+OF_RECOVERY_POINTS = ("prune_recovery_points", "copy_recovery_points")
 
 
 def function_of(name: str) -> str:
@@ -52,17 +62,40 @@ def test_there_is_a_sample_for_every_function() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in NAMES if not n.startswith(("plan_backups", "recover_instances"))]
+    "name",
+    [
+        name
+        for name in NAMES
+        if not name.startswith(("plan_backups", "recover_instances", *OF_RECOVERY_POINTS))
+    ],
 )
 def test_a_sample_has_the_keys_that_the_state_machine_sends(name: str) -> None:
     assert (function_of(name), set(sample(name))) in payloads()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(OF_RECOVERY_POINTS)])
 def test_a_sample_is_understood_by_its_function(stack: Stack, name: str) -> None:
     answer = stack.invoke(function_of(name), sample(name), now=at("2026-11-22 04:00"))
     expected = ANSWERS.get(name, {})
     assert {key: answer[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith(OF_RECOVERY_POINTS)])
+def test_a_sample_is_understood_by_a_function_of_recovery_points(name: str) -> None:
+    with cloud_at(at("2026-11-22 04:00")) as cloud:
+        image_id = cloud.recovery_point(cloud.launch())
+        answer = cloud.invoke(function_of(name), sample(name))
+        assert {key: answer[key] for key in ANSWERS[name]} == ANSWERS[name]
+        assert image_id in cloud.images()
+
+
+@pytest.mark.parametrize("function", OF_RECOVERY_POINTS)
+def test_a_success_is_told_of_as_any_other_end_of_a_backup(function: str) -> None:
+    detail = sample(f"{function}_backup_succeeded")["detail"]
+    aborted = sample("recover_instances_execution_aborted")["detail"]
+    assert detail.keys() == aborted.keys()
+    assert detail["status"] == "SUCCEEDED"
+    assert detail["input"] == aborted["input"]
 
 
 def test_the_backup_in_the_samples_is_what_the_planner_writes() -> None:

@@ -47,6 +47,8 @@ def test_a_due_instance_is_started_with_what_its_backup_needs_to_know(stack: Sta
                 "order": 0,
                 "retain": "14",
                 "accept": ["public-ip"],
+                "copy_to": [],
+                "time_zone": "UTC",
             }
         ],
     }

@@ -7,7 +7,15 @@ from unittest import mock
 
 import pytest
 
-from stillpoint.aws.settings import AlertSettings, CompleteSettings, PlanSettings, PrepareSettings
+from stillpoint.aws.settings import (
+    AlertSettings,
+    CompleteSettings,
+    CopySettings,
+    PlanSettings,
+    PrepareSettings,
+    PruneSettings,
+    Safeguards,
+)
 from stillpoint.errors import MissingSetting
 from tests.functions.stack import Stack
 
@@ -16,8 +24,10 @@ READERS: dict[str, Callable[[], object]] = {
     "prepare_backup": PrepareSettings.from_env,
     "complete_backup": CompleteSettings.from_env,
     "alert_stranded": AlertSettings.from_env,
+    "copy_recovery_points": CopySettings.from_env,
+    "prune_recovery_points": PruneSettings.from_env,
 }
-MAY_BE_EMPTY = {"KMS_KEY_ARNS"}
+MAY_BE_EMPTY = {"COPY_KMS_KEY_ARNS", "COPY_REGIONS", "KMS_KEY_ARNS", "SHARE_WITH_ACCOUNTS"}
 
 
 def variables_of(stack: Stack, function: str) -> dict[str, str]:
@@ -62,6 +72,22 @@ def test_successes_are_sent_only_if_that_is_true(stack: Stack, text: str, wanted
     assert settings.shutdown_grace == timedelta(minutes=3)
 
 
+def test_nothing_is_shared_locked_or_protected_unless_it_is_asked_for(stack: Stack) -> None:
+    with mock.patch.dict(os.environ, variables_of(stack, "complete_backup")):
+        assert CompleteSettings.from_env().safeguards == Safeguards((), False, 0)
+
+
+def test_safeguards_are_read_from_their_variables(stack: Stack) -> None:
+    own = {
+        "SHARE_WITH_ACCOUNTS": "111111111111, 222222222222",
+        "DEREGISTRATION_PROTECTION": "true",
+        "SNAPSHOT_LOCK_DAYS": "30",
+    }
+    with mock.patch.dict(os.environ, variables_of(stack, "complete_backup") | own):
+        safeguards = CompleteSettings.from_env().safeguards
+    assert safeguards == Safeguards(("111111111111", "222222222222"), True, 30)
+
+
 @pytest.mark.parametrize("function", READERS)
 @pytest.mark.parametrize("empty", [False, True])
 def test_every_variable_that_is_missing_or_empty_is_named(
@@ -78,6 +104,20 @@ def test_every_variable_that_is_missing_or_empty_is_named(
             mock.patch.dict(os.environ, environment),
             pytest.raises(MissingSetting, match=rf"variable {name} is missing or empty"),
         ):
+            READERS[function]()
+
+
+@pytest.mark.parametrize("function", ["copy_recovery_points", "prune_recovery_points"])
+def test_the_region_that_lambda_names_is_the_stacks_own(
+    stack: Stack, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mock.patch.dict(os.environ, variables_of(stack, function)):
+        monkeypatch.setenv("AWS_REGION", "ap-northeast-2")
+        settings = READERS[function]()
+        assert isinstance(settings, CopySettings | PruneSettings)
+        assert settings.region == "ap-northeast-2"
+        monkeypatch.delenv("AWS_REGION")
+        with pytest.raises(MissingSetting, match="variable AWS_REGION is missing or empty"):
             READERS[function]()
 
 

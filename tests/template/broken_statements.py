@@ -5,7 +5,20 @@ from typing import Any
 
 from stillpoint.tags import Tag
 from tests.template import iam
-from tests.template.iam import INSTANCES, MADE, ON_OURS, Condition, Statement
+from tests.template.iam import (
+    COPIED,
+    COPIED_IMAGES,
+    COPIED_OURS,
+    ELSEWHERE,
+    INSTANCES,
+    MADE,
+    ON_OUR_COPIES,
+    ON_OURS,
+    OWN_IMAGES,
+    TO_COPY_REGIONS,
+    Condition,
+    Statement,
+)
 
 type Rule = Callable[[list[Statement]], list[str]]
 
@@ -26,6 +39,17 @@ OUR_KEYS = {"ForAllValues:StringEquals": {"aws:TagKeys": [Tag.CYCLE, Tag.LAST]}}
 PRESENT = {"aws:TagKeys": "false"}
 SCHEDULED = {f"aws:ResourceTag/{Tag.SCHEDULE}": "false"}
 IN_CYCLE = {f"aws:ResourceTag/{Tag.CYCLE}": "false"}
+COPYING_KEY = {"ForAllValues:StringEquals": {"aws:TagKeys": [Tag.COPYING]}}
+SAFEGUARD_KEYS: dict[str, Any] = {
+    "ForAllValues:StringEquals": {"aws:TagKeys": [Tag.PROTECTED, Tag.SHARED_WITH]},
+    "Null": PRESENT,
+}
+COPIED_SNAPSHOTS = next(iter(COPIED - {COPIED_IMAGES}))
+ANY_COPIES = {"StringLike": ON_OUR_COPIES["StringLike"]}
+OF_ANY_REGION = {
+    "StringEquals": ON_OUR_COPIES["StringEquals"],
+    "StringLike": {f"aws:ResourceTag/{Tag.COPY_OF}": "*"},
+}
 CYCLE_KEY = {"ForAllValues:StringEquals": {"aws:TagKeys": [Tag.CYCLE]}}
 
 BREAKS: list[tuple[Rule, Statement]] = [
@@ -35,23 +59,25 @@ BREAKS: list[tuple[Rule, Statement]] = [
     (iam.unscoped_resources, a_statement("ec2:StopInstances", "*")),
     (iam.unscoped_resources, a_statement(["ec2:DescribeInstances", "ec2:CreateTags"], "*")),
     (iam.unscoped_resources, a_statement("sns:Publish", ["<NotificationTopic>", "*"])),
+    (iam.unscoped_resources, a_statement("autoscaling:UpdateAutoScalingGroup", "*")),
     (iam.fixed_partitions, a_statement("sns:Publish", "arn:aws:sns:eu-west-1:111122223333:t")),
     (iam.fixed_partitions, a_statement("sns:Publish", "arn:*:sns:*:*:*")),
     (iam.destructive_actions, a_statement("ec2:TerminateInstances", INSTANCES)),
     (iam.destructive_actions, a_statement(["ec2:DescribeVolumes", "ec2:DeleteVolume"], "*")),
     (iam.destructive_actions, a_statement("iam:CreateUser", "*")),
+    (iam.destructive_actions, a_statement("ec2:UnlockSnapshot", SNAPSHOTS, ON_OURS)),
     (
-        iam.removal_of_what_is_not_ours,
+        iam.changes_of_what_is_not_ours,
         a_statement(["ec2:DescribeImages", "ec2:DeregisterImage"], "*", ON_OURS),
     ),
-    (iam.removal_of_what_is_not_ours, a_statement("ec2:DeregisterImage", IMAGES)),
-    (iam.removal_of_what_is_not_ours, a_statement("ec2:DeleteSnapshot", SNAPSHOTS)),
+    (iam.changes_of_what_is_not_ours, a_statement("ec2:DeregisterImage", IMAGES)),
+    (iam.changes_of_what_is_not_ours, a_statement("ec2:DeleteSnapshot", SNAPSHOTS)),
     (
-        iam.removal_of_what_is_not_ours,
+        iam.changes_of_what_is_not_ours,
         a_statement("ec2:DeleteSnapshot", SNAPSHOTS, if_tagged(Tag.STACK)),  # of any stack
     ),
     (
-        iam.removal_of_what_is_not_ours,
+        iam.changes_of_what_is_not_ours,
         a_statement(
             "ec2:DeregisterImage",
             IMAGES,
@@ -59,8 +85,49 @@ BREAKS: list[tuple[Rule, Statement]] = [
         ),
     ),
     (
-        iam.removal_of_what_is_not_ours,
+        iam.changes_of_what_is_not_ours,
         a_statement("ec2:DeleteSnapshot", [SNAPSHOTS, INSTANCES], ON_OURS),
+    ),
+    (iam.changes_of_what_is_not_ours, a_statement(iam.UNPROTECT, IMAGES)),
+    (iam.changes_of_what_is_not_ours, a_statement("ec2:ModifyImageAttribute", IMAGES)),
+    (
+        iam.changes_of_what_is_not_ours,
+        a_statement("ec2:ModifySnapshotAttribute", SNAPSHOTS, if_tagged(Tag.STACK)),
+    ),
+    (iam.changes_of_what_is_not_ours, a_statement("ec2:LockSnapshot", SNAPSHOTS, TO_COPY_REGIONS)),
+    # Elsewhere the stack's name alone does not make it ours, nor does being a copy.
+    (iam.changes_of_what_is_not_ours, a_statement("ec2:DeregisterImage", COPIED_IMAGES, ON_OURS)),
+    (
+        iam.changes_of_what_is_not_ours,
+        a_statement("ec2:DeregisterImage", COPIED_IMAGES, {"StringEquals": ELSEWHERE}),
+    ),
+    (
+        iam.changes_of_what_is_not_ours,
+        a_statement("ec2:DeleteSnapshot", COPIED_SNAPSHOTS, {**TO_COPY_REGIONS, **ANY_COPIES}),
+    ),
+    (
+        iam.changes_of_what_is_not_ours,
+        a_statement("ec2:DeleteSnapshot", COPIED_SNAPSHOTS, {**ON_OURS, **ANY_COPIES}),
+    ),
+    (
+        iam.changes_of_what_is_not_ours,
+        a_statement(iam.UNPROTECT, COPIED_IMAGES, OF_ANY_REGION),  # another stack's copies, too
+    ),
+    (
+        iam.changes_of_what_is_not_ours,
+        a_statement("ec2:DeregisterImage", [*sorted(COPIED), INSTANCES], ON_OUR_COPIES),
+    ),
+    (iam.reach_into_other_regions, a_statement("ec2:DeregisterImage", COPIED_IMAGES, ON_OURS)),
+    (iam.reach_into_other_regions, a_statement("kms:DescribeKey", iam.ANY_KEYS)),
+    (
+        iam.reach_into_other_regions,
+        a_statement(
+            "ec2:CopyImage", sorted(COPIED), {"StringEquals": {"aws:RequestedRegion": "*"}}
+        ),
+    ),
+    (
+        iam.reach_into_other_regions,
+        a_statement("ec2:LockSnapshot", [SNAPSHOTS, COPIED_SNAPSHOTS], ON_OURS),
     ),
     (iam.reach_beyond_scheduled_instances, a_statement("ec2:StopInstances", INSTANCES)),
     (
@@ -76,6 +143,18 @@ BREAKS: list[tuple[Rule, Statement]] = [
         a_statement("ec2:CreateImage", INSTANCES, if_tagged(Tag.SCHEDULE, missing="true")),
     ),
     (iam.reach_beyond_scheduled_instances, a_statement("ec2:CreateImage", sorted(MADE))),
+    # A copy is made only with our tags, and only elsewhere.
+    (iam.reach_beyond_scheduled_instances, a_statement("ec2:CopyImage", sorted(COPIED))),
+    (
+        iam.reach_beyond_scheduled_instances,
+        a_statement("ec2:CopyImage", sorted(COPIED), TO_COPY_REGIONS),
+    ),
+    (iam.reach_beyond_scheduled_instances, a_statement("ec2:CopyImage", sorted(MADE), COPIED_OURS)),
+    # Its source is looked at without any tags, so that this would never be allowed.
+    (
+        iam.reach_beyond_scheduled_instances,
+        a_statement("ec2:CopyImage", sorted(MADE), ON_OURS),
+    ),
     (iam.foreign_tags, a_statement("ec2:CreateTags", INSTANCES, {"Null": SCHEDULED})),
     (iam.foreign_tags, a_statement("ec2:CreateTags", INSTANCES, {"Null": PRESENT, **OUR_KEYS})),
     (iam.foreign_tags, a_statement("ec2:CreateTags", INSTANCES, {"Null": SCHEDULED, **OUR_KEYS})),
@@ -101,4 +180,35 @@ BREAKS: list[tuple[Rule, Statement]] = [
     (iam.foreign_tags, a_statement("ec2:DeleteTags", INSTANCES)),
     (iam.foreign_tags, a_statement("ec2:CreateTags", sorted(MADE))),
     (iam.foreign_tags, a_statement("ec2:DeleteTags", sorted(MADE), ON_OURS)),
+    (iam.foreign_tags, a_statement("ec2:DeleteTags", OWN_IMAGES, {**ON_OURS, **COPYING_KEY})),
+    (
+        iam.foreign_tags,
+        a_statement("ec2:DeleteTags", OWN_IMAGES, {"Null": PRESENT, **COPYING_KEY}),
+    ),
+    (
+        iam.foreign_tags,
+        a_statement(
+            "ec2:DeleteTags",
+            OWN_IMAGES,
+            {
+                **ON_OURS,
+                "Null": PRESENT,
+                "ForAllValues:StringEquals": {"aws:TagKeys": [Tag.COPYING, Tag.STACK]},
+            },
+        ),
+    ),
+    (iam.foreign_tags, a_statement("ec2:CreateTags", COPIED_IMAGES, ON_OUR_COPIES)),
+    (iam.foreign_tags, a_statement("ec2:CreateTags", COPIED_IMAGES, {**ON_OURS, **SAFEGUARD_KEYS})),
+    (
+        iam.foreign_tags,
+        a_statement("ec2:DeleteTags", COPIED_IMAGES, {**ON_OUR_COPIES, **SAFEGUARD_KEYS}),
+    ),
+    (
+        iam.foreign_tags,
+        a_statement(
+            "ec2:CreateTags",
+            sorted(COPIED),
+            {"StringEquals": {"ec2:CreateAction": "CopyImage"}},
+        ),
+    ),
 ]

@@ -35,6 +35,10 @@ class Stack:
     resources: Mapping[str, Resource]
     outputs: Mapping[str, Any]
 
+    def given(self, parameter: str) -> bool:
+        """Whether a parameter that is a list names anything."""
+        return any(self.parameters[parameter])
+
     def of_type(self, kind: str) -> dict[str, Mapping[str, Any]]:
         """The properties of every resource of a type, by logical id."""
         return {
@@ -47,6 +51,18 @@ class Stack:
         """The properties of a resource."""
         properties: Mapping[str, Any] = self.resources[name]["Properties"]
         return properties
+
+
+class Recorder(dict[str, str]):
+    """Texts by name that remember what they were asked for."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        super().__init__(texts)
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401
+        self.asked.add(key)
+        return super().get(key, default)
 
 
 def source() -> dict[str, Any]:
@@ -106,6 +122,7 @@ class _Resolver:
             "Fn::If": lambda three: self.resolve(three[1 if self.is_true(three[0]) else 2]),
             "Fn::Equals": lambda pair: str(self.resolve(pair[0])) == str(self.resolve(pair[1])),
             "Fn::Not": lambda one: not self.resolve(one[0]),
+            "Fn::And": lambda several: all(self.resolve(each) for each in several),
         }
 
     def is_true(self, condition: str) -> bool:
@@ -119,6 +136,8 @@ class _Resolver:
         name = next(iter(value)) if len(value) == 1 else ""
         if name in self._intrinsics:
             return self._intrinsics[name](value[name])
+        if name == "Condition" and isinstance(value[name], str):  # one inside another
+            return self.is_true(value[name])
         if name.startswith("Fn::"):
             raise NotImplementedError(f"{name} is not known here: add it")
         return {key: self.resolve(each) for key, each in value.items()}

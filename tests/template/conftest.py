@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from tests.template.cloudformation import DEFINITION, Stack, source, stack, transformed
+from tests.template.iam import COPY_REGIONS
 
 KEY = "arn:${AWS::Partition}:kms:${AWS::Region}:111122223333:key"
+COPY_KEYS = [f"arn:${{AWS::Partition}}:kms:{each}:111122223333:key/3333" for each in COPY_REGIONS]
 VARIANTS: dict[str, dict[str, str]] = {
     "defaults": {},
     "everything": {
@@ -15,6 +17,14 @@ VARIANTS: dict[str, dict[str, str]] = {
         "KmsKeyArns": f"{KEY}/1111,{KEY}/2222",
         "TickInterval": "5",
         "NotifySuccess": "false",
+        "CopyRegions": ",".join(COPY_REGIONS),
+        "EncryptCopies": "true",
+        "CopyKmsKeyArns": ",".join(COPY_KEYS),
+        "ShareWithAccounts": "444455556666,777788889999",
+        "DeregistrationProtection": "true",
+        "SnapshotLockDays": "7",
+        "FinalRetention": "forever",
+        "MaxDeletionsPerSweep": "25",
     },
 }
 

@@ -3,6 +3,7 @@
 Every rule takes statements and returns a sentence for each one that breaks it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,16 @@ LICENCES = (
 )
 MADE = frozenset({f"{ARN}:image/*", f"{ARN}:snapshot/*"})
 """Images and snapshots: their ARNs have no account."""
+ANY_REGION = "arn:${AWS::Partition}:ec2:*:"
+COPIED_IMAGES = f"{ANY_REGION}:image/*"
+COPIED = frozenset({COPIED_IMAGES, f"{ANY_REGION}:snapshot/*"})
+"""The same in whatever Region."""
+OWN_IMAGES = f"{ARN}:image/*"
+KEYS = "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"
+ANY_KEYS = KEYS.replace("${AWS::Region}", "*")
+
+COPY_REGIONS = ["eu-central-1", "us-west-2"]
+"""The Regions that the tests' stack copies to."""
 
 # KMS knows these only as families of actions (SNS Developer Guide, "Managing Amazon SNS encryption
 # keys"; EBS User Guide, "Requirements for Amazon EBS encryption").
@@ -25,17 +36,33 @@ FAMILIES = frozenset({"kms:GenerateDataKey*", "kms:ReEncrypt*"})
 NEVER = frozenset(
     {
         *("ec2:TerminateInstances", "ec2:RebootInstances", "ec2:ModifyInstanceAttribute"),
-        *("ec2:DeleteVolume", "ec2:DetachVolume", "ec2:DisableImage", "ec2:LockSnapshot"),
-        *("ec2:RunInstances", "ec2:ModifySnapshotAttribute", "ec2:ModifyImageAttribute"),
+        *("ec2:DeleteVolume", "ec2:DetachVolume", "ec2:DisableImage", "ec2:UnlockSnapshot"),
+        *("ec2:RunInstances", "ec2:CopySnapshot", "ec2:ModifySnapshotTier"),
         *("iam:PassRole", "sts:AssumeRole"),
     }
 )
 
 REMOVALS = frozenset({"ec2:DeregisterImage", "ec2:DeleteSnapshot"})
 """What can destroy a recovery point."""
+UNPROTECT = "ec2:DisableImageDeregistrationProtection"
+SAFEGUARDS = frozenset(
+    {
+        *("ec2:ModifyImageAttribute", "ec2:ModifySnapshotAttribute"),
+        *("ec2:EnableImageDeregistrationProtection", "ec2:LockSnapshot"),
+    }
+)
+"""What shares, protects and locks a recovery point."""
+
+# Actions that are authorised on no resource (Service Authorization Reference, "Amazon EC2" and
+# "Amazon EC2 Auto Scaling").
+WITHOUT_RESOURCE = ("autoscaling:Describe", "ec2:Describe", "ec2:ListImagesInRecycleBin")
 
 OUR_TAGS = frozenset({Tag.CYCLE, Tag.LAST, Tag.PROBLEM, Tag.RECOVERY_POINT})
 """The keys that Stillpoint writes on instances."""
+WORK_LIST = frozenset({Tag.COPYING})
+"""The key that the copying writes on images, and takes off them."""
+SAFEGUARD_TAGS = frozenset({Tag.PROTECTED, Tag.SHARED_WITH})
+"""The keys that it writes on copies."""
 
 type Condition = Mapping[str, Mapping[str, Any]]
 
@@ -44,6 +71,20 @@ ON_IN_CYCLE: Condition = {"Null": {f"aws:ResourceTag/{Tag.CYCLE}": "false"}}
 BY_CREATE_IMAGE: Condition = {"StringEquals": {"ec2:CreateAction": "CreateImage"}}
 ON_OURS: Condition = {"StringEquals": {f"aws:ResourceTag/{Tag.STACK}": "${AWS::StackName}"}}
 MADE_OURS: Condition = {"StringEquals": {f"aws:RequestTag/{Tag.STACK}": "${AWS::StackName}"}}
+
+OUR_COPIES_ARE_OF = "${AWS::Region}:*"
+ELSEWHERE = {"aws:RequestedRegion": COPY_REGIONS}
+# CopyImage knows no tag of its source (Service Authorization Reference, "Amazon EC2").
+TO_COPY_REGIONS: Condition = {"StringEquals": ELSEWHERE}
+BY_COPY_IMAGE: Condition = {"StringEquals": {"ec2:CreateAction": "CopyImage", **ELSEWHERE}}
+ON_OUR_COPIES: Condition = {
+    "StringEquals": {**ON_OURS["StringEquals"], **ELSEWHERE},
+    "StringLike": {f"aws:ResourceTag/{Tag.COPY_OF}": OUR_COPIES_ARE_OF},
+}
+COPIED_OURS: Condition = {
+    "StringEquals": {**MADE_OURS["StringEquals"], **ELSEWHERE},
+    "StringLike": {f"aws:RequestTag/{Tag.COPY_OF}": OUR_COPIES_ARE_OF},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +147,12 @@ def wildcard_actions(found: Iterable[Statement]) -> list[str]:
 
 
 def unscoped_resources(found: Iterable[Statement]) -> list[str]:
-    """Everything is allowed on named resources; only EC2's Describe has no resource level."""
+    """Everything is allowed on named resources; only what describes or lists has none."""
     return [
         f"{each} is not scoped"
         for each in found
         if any(resource == "*" for resource in each.resources)
-        and not all(action.startswith("ec2:Describe") for action in each.actions)
+        and not all(action.startswith(WITHOUT_RESOURCE) for action in each.actions)
     ]
 
 
@@ -126,7 +167,7 @@ def fixed_partitions(found: Iterable[Statement]) -> list[str]:
 
 
 def destructive_actions(found: Iterable[Statement]) -> list[str]:
-    """Nothing can be terminated, rebooted or changed, no volume lost, nor rights be taken."""
+    """No instance is terminated, rebooted or changed, no volume lost, no lock or right taken."""
     return [
         f"{action} is never needed"
         for each in found
@@ -135,21 +176,37 @@ def destructive_actions(found: Iterable[Statement]) -> list[str]:
     ]
 
 
-def removal_of_what_is_not_ours(found: Iterable[Statement]) -> list[str]:
-    """Only images and snapshots with the ownership tag of this stack are removed."""
+def changes_of_what_is_not_ours(found: Iterable[Statement]) -> list[str]:
+    """Only images and snapshots with the ownership tag of this stack are removed or changed.
+
+    In another Region, only those that say besides that they are copies from this one: a stack of
+    the same name may live there.
+    """
     return [
         f"{action} is allowed on {', '.join(each.resources)} if {dict(each.condition)}"
         for each in found
         for action in each.actions
-        if action in REMOVALS
+        if action in REMOVALS | SAFEGUARDS | {UNPROTECT}
         and not (frozenset(each.resources) <= MADE and each.condition == ON_OURS)
+        and not (frozenset(each.resources) <= COPIED and each.condition == ON_OUR_COPIES)
+    ]
+
+
+def reach_into_other_regions(found: Iterable[Statement]) -> list[str]:
+    """What is allowed in any Region is allowed in those that the stack copies to alone."""
+    return [
+        f"{each} is allowed if {dict(each.condition)}"
+        for each in found
+        if any(_region_of(arn) == "*" for arn in each.resources)
+        and each.condition.get("StringEquals", {}).get("aws:RequestedRegion") != COPY_REGIONS
     ]
 
 
 def reach_beyond_scheduled_instances(found: Iterable[Statement]) -> list[str]:
     """Only scheduled instances are stopped and imaged; those in a cycle may be started as well.
 
-    An image and its snapshots are made only with the ownership tag.
+    An image and its snapshots are made only with the ownership tag, and a copy only elsewhere and
+    if it says that it is one.
     """
     allowed: dict[str, list[tuple[frozenset[str], Condition]]] = {
         "ec2:StopInstances": [(frozenset({INSTANCES}), ON_SCHEDULED)],
@@ -160,6 +217,7 @@ def reach_beyond_scheduled_instances(found: Iterable[Statement]) -> list[str]:
             (frozenset({LICENCES}), {}),
         ],
         "ec2:CreateImage": [(frozenset({INSTANCES}), ON_SCHEDULED), (MADE, MADE_OURS)],
+        "ec2:CopyImage": [(MADE, TO_COPY_REGIONS), (COPIED, COPIED_OURS)],
     }
     return [
         f"{action} is allowed on {', '.join(each.resources)} if {dict(each.condition)}"
@@ -181,24 +239,40 @@ def foreign_tags(found: Iterable[Statement]) -> list[str]:
     problems = []
     for each in found:
         for action in {"ec2:CreateTags", "ec2:DeleteTags"} & set(each.actions):
-            on_instances = set(each.resources) == {INSTANCES} and _only_our_keys(each, action)
+            resources = frozenset(each.resources)
+            on_instances = resources == {INSTANCES} and _only_our_keys(each, action)
+            on_images = resources == {OWN_IMAGES} and each.condition == _only(WORK_LIST, ON_OURS)
             on_made = action == "ec2:CreateTags" and (
-                frozenset(each.resources) <= MADE and each.condition in (ON_OURS, BY_CREATE_IMAGE)
+                (resources <= MADE and each.condition in (ON_OURS, BY_CREATE_IMAGE))
+                or (resources <= COPIED and each.condition == BY_COPY_IMAGE)
+                or (
+                    resources == {COPIED_IMAGES}
+                    and each.condition == _only(SAFEGUARD_TAGS, ON_OUR_COPIES)
+                )
             )
-            if not on_instances and not on_made:
+            if not on_instances and not on_images and not on_made:
                 where = f"{', '.join(each.resources)} if {dict(each.condition)}"
                 problems.append(f"{action} is allowed on {where}")
     return problems
 
 
-def written_keys(found: Iterable[Statement], action: str) -> set[str]:
-    """The tag keys that a role may write on (CreateTags) or take off (DeleteTags) instances."""
+def written_keys(found: Iterable[Statement], action: str, arn: str = INSTANCES) -> set[str]:
+    """The tag keys that a role may write on (CreateTags) or take off (DeleteTags) instances.
+
+    Another `arn` asks for those on images, as far as they are named.
+    """
     return {
         key
         for each in found
-        if action in each.actions and each.resources == (INSTANCES,)
+        if action in each.actions and each.resources == (arn,)
         for key in each.condition["ForAllValues:StringEquals"]["aws:TagKeys"]
     }
+
+
+def _only(keys: Iterable[str], condition: Condition) -> Condition:
+    """The condition, and that these keys are written and no others."""
+    written = {"ForAllValues:StringEquals": {"aws:TagKeys": sorted(keys)}}
+    return {**condition, "Null": {"aws:TagKeys": "false"}, **written}
 
 
 def _only_our_keys(statement: Statement, action: str) -> bool:
@@ -214,6 +288,12 @@ def _only_our_keys(statement: Statement, action: str) -> bool:
         and (scheduled or rewritten or action == "ec2:DeleteTags")
         and condition.keys() == {"Null", "ForAllValues:StringEquals"}
     )
+
+
+def _region_of(resource: str) -> str:
+    """The Region in an ARN, empty if it is the stack's own or no ARN."""
+    parts = re.sub(r"\$\{[^}]+\}", "", resource).split(":")
+    return parts[3] if parts[0] == "arn" else ""
 
 
 def _listed(value: str | list[str]) -> tuple[str, ...]:

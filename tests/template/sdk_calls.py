@@ -47,36 +47,42 @@ def _handler(function: str) -> ast.Module:
 
 
 def _calls(function: str) -> Iterator[tuple[str, str]]:
-    """Every `client("service").method(...)` and every paginator, as (service, method).
+    """Every method of a client that is mentioned, and every paginator, as (service, method).
 
-    A client may be kept in a variable first; one that goes elsewhere would escape, and fails.
+    A method counts whether it is called or handed on to be called. A client may be kept in a
+    variable or an attribute first; one that goes elsewhere would escape, and fails.
     """
     for body in _bodies(function):
-        kept: dict[str, str] = {}
-        used: set[ast.expr] = set()
+        calls = {node.func: node for node in ast.walk(body) if isinstance(node, ast.Call)}
+        kept = dict(_kept_clients(body))
+        used: set[ast.AST] = set(kept.values())
+        services = {name: _service(made) for name, made in kept.items()}
         for node in ast.walk(body):
-            if isinstance(node, ast.Assign) and _is_client(node.value):
-                (target,) = node.targets
-                assert isinstance(target, ast.Name), ast.unparse(node)
-                kept[target.id] = _service(node.value)
-                used.add(node.value)
-        for node in ast.walk(body):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            if not isinstance(node, ast.Attribute):
                 continue
-            made = node.func.value
+            made = node.value
             if _is_client(made):
                 service = _service(made)
                 used.add(made)
-            elif isinstance(made, ast.Name) and made.id in kept:
-                service = kept[made.id]
+            elif ast.unparse(made) in services:
+                service = services[ast.unparse(made)]
             else:
                 continue
-            method = node.func.attr
+            method = node.attr
             if method == "get_paginator":
-                (method,) = (_text(argument) for argument in node.args)
+                (method,) = (_text(argument) for argument in calls[node].args)
             yield service, method
         for node in ast.walk(body):
             assert not _is_client(node) or node in used, ast.unparse(node)
+
+
+def _kept_clients(body: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """The variables and attributes in which the code keeps a client, each with how it is made."""
+    for node in ast.walk(body):
+        if isinstance(node, ast.Assign) and _is_client(node.value):
+            (target,) = node.targets
+            assert isinstance(target, ast.Name | ast.Attribute), ast.unparse(node)
+            yield ast.unparse(target), node.value
 
 
 def _is_client(node: ast.AST) -> bool:

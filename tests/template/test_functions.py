@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -11,13 +11,19 @@ from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.shared import constants
 
 from stillpoint.aws import settings
+from stillpoint.aws.copy_recovery_points import RESERVE_SECONDS
 from stillpoint.aws.executions import execution_arn
+from stillpoint.aws.prune_recovery_points import ENOUGH_SECONDS
 from stillpoint.aws.recover_instances import PATIENCE
+from stillpoint.aws.settings import CompleteSettings, CopySettings, PlanSettings, PruneSettings
 from stillpoint.messages import EventName
 from tests.template import iam
 from tests.template.asl import all_states
-from tests.template.cloudformation import ROOT, Stack
+from tests.template.cloudformation import ROOT, Recorder, Stack
 from tests.template.sdk_calls import metrics_of, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The functions by their folders.
 FUNCTIONS = {
@@ -26,24 +32,17 @@ FUNCTIONS = {
     "complete_backup": "CompleteBackupFunction",
     "alert_stranded": "AlertStrandedFunction",
     "recover_instances": "RecoverInstancesFunction",
+    "prune_recovery_points": "PruneRecoveryPointsFunction",
+    "copy_recovery_points": "CopyRecoveryPointsFunction",
+    "check_configuration": "CheckConfigurationFunction",
     "guard_deletion": "GuardDeletionFunction",
 }
 # Those that need to know nothing of their stack.
-WITHOUT_SETTINGS = {"guard_deletion"}
+WITHOUT_SETTINGS = {"check_configuration", "guard_deletion"}
+# What Lambda itself sets (Lambda Developer Guide, "Defined runtime environment variables").
+BY_LAMBDA = {"AWS_REGION": "eu-west-1"}
 
 each_function = pytest.mark.parametrize(("folder", "name"), FUNCTIONS.items())
-
-
-class Recorder(dict[str, str]):
-    """An environment that remembers what it was asked for."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        super().__init__(variables)
-        self.asked: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401
-        self.asked.add(key)
-        return super().get(key, default)
 
 
 def environment_of(stack: Stack, name: str) -> dict[str, str]:
@@ -86,14 +85,14 @@ def test_a_functions_environment_is_what_its_settings_read(
 ) -> None:
     everywhere = template["Globals"]["Function"]["Environment"]["Variables"].keys()
     variables = environment_of(any_stack, name)
-    recorder = Recorder(variables)
+    recorder = Recorder(variables | BY_LAMBDA)
     read = settings_of(folder)
     assert len(read) == (0 if folder in WITHOUT_SETTINGS else 1)
     with mock.patch("stillpoint.aws.settings.os.environ", recorder):
         for name_of_class in read:
             getattr(settings, name_of_class).from_env()
     assert bool(recorder.asked) == bool(read)
-    assert recorder.asked | everywhere == variables.keys()
+    assert (recorder.asked - BY_LAMBDA.keys()) | everywhere == variables.keys()
 
 
 def test_the_settings_come_out_as_the_parameters_went_in(full_stack: Stack) -> None:
@@ -101,7 +100,40 @@ def test_the_settings_come_out_as_the_parameters_went_in(full_stack: Stack) -> N
         keys = settings.PrepareSettings.from_env().kms_key_arns
     assert keys == set(full_stack.parameters["KmsKeyArns"])
     with mock.patch.dict(os.environ, environment_of(full_stack, "CompleteBackupFunction")):
-        assert settings.CompleteSettings.from_env().notify_success is False
+        assert CompleteSettings.from_env().notify_success is False
+    given = full_stack.parameters
+    with mock.patch.dict(os.environ, environment_of(full_stack, "CopyRecoveryPointsFunction")):
+        copying = CopySettings.from_env()
+    assert copying.encrypt is True
+    assert list(copying.kms_key_arns) == given["CopyKmsKeyArns"]
+    assert list(copying.safeguards.share_with) == given["ShareWithAccounts"]
+    assert copying.safeguards.deregistration_protection is True
+    assert copying.safeguards.lock_days == int(given["SnapshotLockDays"])
+    with mock.patch.dict(os.environ, environment_of(full_stack, "PruneRecoveryPointsFunction")):
+        pruning = PruneSettings.from_env()
+    assert pruning.max_deletions == int(given["MaxDeletionsPerSweep"])
+    assert pruning.final_retention == given["FinalRetention"]
+
+
+def test_every_function_that_knows_the_regions_of_copies_knows_the_same(any_stack: Stack) -> None:
+    given = tuple(region for region in any_stack.parameters["CopyRegions"] if region)
+    readers: dict[str, Callable[[], PlanSettings | CopySettings | PruneSettings]] = {
+        "plan_backups": PlanSettings.from_env,
+        "copy_recovery_points": CopySettings.from_env,
+        "prune_recovery_points": PruneSettings.from_env,
+    }
+    for folder, read in readers.items():
+        with mock.patch.dict(os.environ, environment_of(any_stack, FUNCTIONS[folder])):
+            assert read().copy_regions == given
+
+
+def test_a_recovery_point_and_its_copies_have_the_same_safeguards(any_stack: Stack) -> None:
+    with mock.patch.dict(os.environ, environment_of(any_stack, "CompleteBackupFunction")):
+        local = CompleteSettings.from_env().safeguards
+    with mock.patch.dict(os.environ, environment_of(any_stack, "CopyRecoveryPointsFunction")):
+        assert CopySettings.from_env().safeguards == local
+    with mock.patch.dict(os.environ, environment_of(any_stack, "PlanBackupsFunction")):
+        assert PlanSettings.from_env().lock_days == local.lock_days
 
 
 def test_no_key_at_all_is_no_key(any_stack: Stack) -> None:
@@ -208,6 +240,16 @@ def test_a_function_reads_executions_of_the_backup_state_machine_alone(
 def test_the_recovery_has_time_left_when_its_patience_is_over(any_stack: Stack) -> None:
     timeout = timedelta(seconds=any_stack.properties("RecoverInstancesFunction")["Timeout"])
     assert timeout >= PATIENCE + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("folder", "reserve"),
+    [("prune_recovery_points", ENOUGH_SECONDS), ("copy_recovery_points", RESERVE_SECONDS)],
+)
+def test_a_function_that_stops_in_time_has_much_more_time_than_that(
+    folder: str, reserve: int, any_stack: Stack
+) -> None:
+    assert any_stack.properties(FUNCTIONS[folder])["Timeout"] >= 10 * reserve
 
 
 def emitted(stack: Stack, function: str, metric: str) -> dict[str, Any]:

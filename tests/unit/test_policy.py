@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -72,9 +74,14 @@ def test_every_tag_is_read() -> None:
         ({"accept": " "}, "stillpoint:accept: it is empty"),
         ({"pre": "doc"}, "stillpoint:pre is not supported by this version, remove the tag"),
         ({"post": ""}, "stillpoint:post is not supported by this version, remove the tag"),
-        ({"copy_to": "eu-west-1"}, "stillpoint:copy-to is not supported by this version"),
+        ({"copy_to": "eu-west-1"}, "its parameter CopyRegions allows none so far"),
+        ({"copy_to": " , "}, "stillpoint:copy-to: it is empty, write Regions such as none so far"),
         ({"retian": "3"}, "'stillpoint:retian' is not known, perhaps stillpoint:retain is meant"),
         ({"Schedule": "daily"}, "perhaps stillpoint:schedule is meant"),
+        (
+            {"accept": "public-ip mac"},
+            "mac is no hazard that can be accepted, write capacity-block",
+        ),
         ({"zzz": ""}, "the tag 'stillpoint:zzz' is not known, remove it"),
     ],
 )
@@ -92,6 +99,44 @@ def test_a_key_in_other_letters_is_a_typing_error_too() -> None:
     policy = parse_policy({Tag.SCHEDULE: "daily", "StillPoint:Hold": "true"}, DEFAULTS)
     assert isinstance(policy, InvalidPolicy)
     assert "perhaps stillpoint:hold is meant" in policy.problems[0]
+
+
+COPYING = replace(DEFAULTS, copy_regions=frozenset(f"us-west-{number}" for number in range(1, 8)))
+
+
+def test_regions_to_copy_to_are_read_once_each_in_their_order() -> None:
+    text = " US-West-2, us-west-1 us-west-2"
+    policy = parse_policy(keys({"schedule": "daily", "copy_to": text}), COPYING)
+    assert isinstance(policy, BackupPolicy)
+    assert policy.copy_to == ("us-west-2", "us-west-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("eu-west-9", "'eu-west-9' is not a Region that the stack may copy to"),
+        (" ".join(sorted(COPYING.copy_regions)), "it names 7 Regions, at most 5 are possible"),
+    ],
+)
+def test_regions_that_cannot_be_copied_to_are_explained(text: str, problem: str) -> None:
+    policy = parse_policy(keys({"schedule": "daily", "copy_to": text}), COPYING)
+    assert isinstance(policy, InvalidPolicy)
+    assert problem in policy.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone"),
+    [
+        ("daily", "UTC"),
+        ("rate(6 hours)", "UTC"),
+        ("daily 03:00 Asia/Seoul", "Asia/Seoul"),
+        ("rate(6 hours); daily 04:00 asia/seoul", "Asia/Seoul"),
+    ],
+)
+def test_the_days_of_a_retention_begin_where_those_of_its_schedule_do(
+    schedule: str, zone: str
+) -> None:
+    assert valid(schedule=schedule).time_zone == zone
 
 
 def test_what_stillpoint_writes_and_what_others_write_is_not_looked_at() -> None:

@@ -1,9 +1,20 @@
+from contextlib import suppress
+from datetime import timedelta
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stillpoint.errors import InvalidRetain
-from stillpoint.retain import MOST, MOST_RECOVERY_POINTS, Period, Retain, Term, parse_retain
+from stillpoint.retain import (
+    MOST,
+    MOST_RECOVERY_POINTS,
+    Period,
+    Retain,
+    Term,
+    final_retention,
+    parse_retain,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +73,32 @@ RULES = st.builds(Retain, count=st.integers(1, MOST_RECOVERY_POINTS)) | st.build
 @given(RULES)
 def test_a_rule_survives_its_text(rule: Retain) -> None:
     assert parse_retain(str(rule)) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("365d", 365),
+        ("52w", 364),
+        ("12m", 360),
+        (" 2Y ", 730),
+        ("forever", None),
+        ("FOREVER ", None),
+    ],
+)
+def test_how_long_the_last_one_is_kept(text: str, days: int | None) -> None:
+    assert final_retention(text) == (None if days is None else timedelta(days=days))
+
+
+@pytest.mark.parametrize("text", ["", "14", "7d 4w", "ever", "0d", "11y"])
+def test_the_last_one_is_kept_for_one_age_or_for_ever(text: str) -> None:
+    with pytest.raises(InvalidRetain):
+        final_retention(text)
+
+
+@given(st.text(max_size=20))
+@example("forever forever")
+def test_no_other_error_comes_of_a_text(text: str) -> None:
+    with suppress(InvalidRetain):
+        final = final_retention(text)
+        assert final is None or final > timedelta()

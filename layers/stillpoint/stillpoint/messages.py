@@ -42,6 +42,7 @@ class EventName(StrEnum):
     PRUNING_HALTED = "PruningHalted"
     PRUNING_FAILED = "PruningFailed"
     LAST_POINT_EXPIRED = "LastPointExpired"
+    RECOVERY_POINT_DAMAGED = "RecoveryPointDamaged"
 
 
 SEVERITIES = {
@@ -59,6 +60,7 @@ SEVERITIES = {
     EventName.PRUNING_HALTED: Severity.ERROR,
     EventName.PRUNING_FAILED: Severity.WARNING,
     EventName.LAST_POINT_EXPIRED: Severity.INFO,
+    EventName.RECOVERY_POINT_DAMAGED: Severity.ERROR,
 }
 
 _HEADLINES = {
@@ -75,6 +77,7 @@ _HEADLINES = {
     EventName.PROTECTION_FAILED: "Backed up, but not protected against deletion",
     EventName.PRUNING_HALTED: "Nothing was deleted: more recovery points than usual have expired",
     EventName.PRUNING_FAILED: "Expired recovery points could not be deleted",
+    EventName.RECOVERY_POINT_DAMAGED: "A recovery point has lost snapshots: it cannot be restored",
     EventName.LAST_POINT_EXPIRED: "The last recovery point was deleted: FinalRetention has passed",
 }
 

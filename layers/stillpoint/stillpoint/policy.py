@@ -9,14 +9,13 @@ from enum import StrEnum
 from typing import Self
 
 from stillpoint.errors import InvalidRegions, InvalidText
+from stillpoint.hazards import ACCEPTABLE, HAZARDS
 from stillpoint.hold import Hold, parse_hold
 from stillpoint.retain import Retain, parse_retain
+from stillpoint.safeguards import life_under, lock_problem
 from stillpoint.schedule import Schedule, fingerprint, parse_schedules, parse_time
 from stillpoint.tags import OWNER_TAGS, PREFIX, Tag, printable
 from stillpoint.zones import zone_named
-
-ACCEPTABLE_HAZARDS = frozenset({"instance-store", "public-ip"})
-"""The hazards that an owner may accept by `stillpoint:accept`."""
 
 # The name of a group becomes part of an execution's name, where only these characters keep
 # CloudWatch logging working (Step Functions API Reference, StartExecution).
@@ -24,6 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _GROUP = re.compile(r"([A-Za-z0-9_-]{1,40})(?::([0-9]{1,3}))?")
 _NAME_RULE = "a name is 1 to 40 letters, digits, - or _"
 _NOT_SUPPORTED = (Tag.PRE, Tag.POST)
+_NOT_ACCEPTABLE = frozenset(hazard.code for hazard in HAZARDS) - ACCEPTABLE
 MOST_REGIONS = 5
 """Regions that an instance may be copied to: their state has to fit into one tag."""
 
@@ -42,22 +42,36 @@ class PolicyDefaults:
     """What applies where a tag says nothing: the stack's parameters.
 
     `zone` is a name such as `Asia/Seoul`. It also decides where the days of a hold begin.
-    `copy_regions` are the Regions that an instance may be copied to.
+    `copy_regions` are the Regions that an instance may be copied to. `lock_days` is for how long
+    snapshots are locked from the capture on, and 0 if they are not.
     """
 
     time: time
     zone: str
     retain: Retain
     copy_regions: frozenset[str] = frozenset()
+    lock_days: int = 0
 
     @classmethod
-    def parse(cls, *, time: str, zone: str, retain: str, copy_regions: Iterable[str] = ()) -> Self:
+    def parse(
+        cls,
+        *,
+        time: str,
+        zone: str,
+        retain: str,
+        copy_regions: Iterable[str] = (),
+        lock_days: int = 0,
+    ) -> Self:
         """Return the defaults from texts such as `03:00`, `UTC` and `14`.
 
         Raises InvalidText, with the reason in words, for any that cannot be understood.
         """
         return cls(
-            parse_time(time), zone_named(zone).key, parse_retain(retain), frozenset(copy_regions)
+            parse_time(time),
+            zone_named(zone).key,
+            parse_retain(retain),
+            frozenset(copy_regions),
+            lock_days,
         )
 
 
@@ -113,7 +127,14 @@ def parse_policy(tags: Mapping[str, str], defaults: PolicyDefaults) -> BackupPol
     hold = reader.read(Tag.HOLD, lambda text: parse_hold(text, zone_named(defaults.zone)), None)
     accept = reader.read(Tag.ACCEPT, _parse_accept, frozenset[str]())
     copy_to = reader.read(Tag.COPY_TO, lambda text: _parse_regions(text, defaults), ())
-    problems = [*reader.problems, *_missing(tags), *_not_supported(tags), *_unknown_keys(tags)]
+    time_zone = _zone_of(schedules) or defaults.zone
+    problems = [
+        *reader.problems,
+        *_missing(tags),
+        *_locked_too_long(schedules, retain, time_zone, defaults.lock_days),
+        *_not_supported(tags),
+        *_unknown_keys(tags),
+    ]
     if problems:
         return InvalidPolicy(tuple(problems), group)
     return BackupPolicy(
@@ -127,7 +148,7 @@ def parse_policy(tags: Mapping[str, str], defaults: PolicyDefaults) -> BackupPol
         hold=hold,
         accept=accept,
         copy_to=copy_to,
-        time_zone=_zone_of(schedules) or defaults.zone,
+        time_zone=time_zone,
     )
 
 
@@ -181,12 +202,14 @@ def _parse_name(text: str) -> str:
 
 def _parse_accept(text: str) -> frozenset[str]:
     words = text.lower().replace(",", " ").split()
-    known = " or ".join(sorted(ACCEPTABLE_HAZARDS))
+    known = f"write {' or '.join(sorted(ACCEPTABLE))}"
     for word in words:
-        if word not in ACCEPTABLE_HAZARDS:
-            raise InvalidText(f"'{printable(word)}' is not a hazard to accept, write {known}")
+        if word in _NOT_ACCEPTABLE:
+            raise InvalidText(f"{word} is no hazard that can be accepted, {known}")
+        if word not in ACCEPTABLE:
+            raise InvalidText(f"'{printable(word)}' is not a hazard to accept, {known}")
     if not words:
-        raise InvalidText(f"it is empty, write {known}")
+        raise InvalidText(f"it is empty, {known}")
     return frozenset(words)
 
 
@@ -214,6 +237,17 @@ def _zone_of(schedules: tuple[Schedule, ...]) -> str | None:
 
 def _missing(tags: Mapping[str, str]) -> list[str]:
     return [] if Tag.SCHEDULE in tags else [f"{Tag.SCHEDULE} is missing"]
+
+
+def _locked_too_long(
+    schedules: tuple[Schedule, ...], retain: Retain, time_zone: str, lock_days: int
+) -> list[str]:
+    """Return a problem if the stack locks some of the recovery points longer than they are kept."""
+    if not lock_days or not schedules:
+        return []
+    life = life_under(schedules, retain, zone_named(time_zone))
+    problem = lock_problem(retain, life, lock_days)
+    return [f"{Tag.RETAIN}: {problem}"] if problem else []
 
 
 def _not_supported(tags: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from stillpoint.errors import InvalidRetain
@@ -26,6 +27,10 @@ class Period(StrEnum):
 
 MOST = {Period.DAY: 3650, Period.WEEK: 520, Period.MONTH: 120, Period.YEAR: 10}
 """Ten years, in each period."""
+
+FOR_EVER = "forever"
+_DAYS = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 30, Period.YEAR: 365}
+"""The days of a period where there is no calendar to count them in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,21 @@ def parse_retain(text: str) -> Retain:
             raise InvalidRetain(f"'{printable(text)}' has two terms of the same period")
         numbers[term.period] = term.number
     return Retain(terms=tuple(Term(numbers[p], p) for p in Period if p in numbers))
+
+
+def final_retention(text: str) -> timedelta | None:
+    """Return how long the last recovery point of an instance that is gone is kept; None: for ever.
+
+    The text is one age, such as `365d` or `2y`, or `forever`; a month counts as 30 days and a year
+    as 365. Raises InvalidRetain, with the reason in words, for anything else.
+    """
+    if text.strip().lower() == FOR_EVER:
+        return None
+    retain = parse_retain(text)
+    if len(retain.terms) != 1:
+        raise InvalidRetain(f"'{retain}' is not one age, write for example 365d, 2y or {FOR_EVER}")
+    (term,) = retain.terms
+    return timedelta(days=term.number * _DAYS[term.period])
 
 
 def _parse_term(word: str) -> Term:

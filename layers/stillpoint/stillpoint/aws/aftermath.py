@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from stillpoint.aws import ec2, images
-from stillpoint.aws.images import Image
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import StillpointError
+from stillpoint.image import Image
 from stillpoint.instance import Instance
 from stillpoint.recovery_point import Snapshot, recall
 from stillpoint.tags import Cursor, Tag
@@ -38,15 +38,18 @@ def is_surplus(image: Image, occurrence: datetime, attempt: int) -> bool:
     )
 
 
-def discard(image: Image | None, snapshots: Iterable[Snapshot]) -> list[str]:
+def discard(
+    image: Image | None, snapshots: Iterable[Snapshot], *, region: str | None = None
+) -> list[str]:
     """Remove an image that is no recovery point, and its snapshots; return what stayed, in words.
 
-    The caller has made sure that it is no recovery point. IAM makes sure that it is ours.
+    The caller has made sure that it is no recovery point. IAM makes sure that it is ours. `region`
+    is where they are, if that is not the function's own.
     """
     results: dict[str, str] = {}
     if image is not None and image.state != "deregistered":
         try:
-            results = images.deregister(image.image_id)
+            results = images.deregister(image.image_id, region=region)
         except StillpointError as error:
             logger.exception("A half-made image could not be removed")
             return [f"The image {image.image_id} could not be removed: {error}"]
@@ -55,7 +58,7 @@ def discard(image: Image | None, snapshots: Iterable[Snapshot]) -> list[str]:
         if results.get(snapshot.snapshot_id) == "success":
             continue
         try:
-            images.delete_snapshot(snapshot.snapshot_id)
+            images.delete_snapshot(snapshot.snapshot_id, region=region)
         except StillpointError as error:
             logger.exception("A half-made snapshot could not be removed")
             stayed.append(f"The snapshot {snapshot.snapshot_id} could not be removed: {error}")

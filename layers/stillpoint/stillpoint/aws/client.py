@@ -37,12 +37,21 @@ _TRANSIENT = frozenset(
 )
 
 
-@cache
 def client(service: str, region: str | None = None) -> Any:  # noqa: ANN401 (made at run time)
     """Return the client of a service, made once for as long as the function's process lives.
 
     Without a Region it is that of the function's own Region.
     """
+    return _made(service, region)
+
+
+def forget_clients() -> None:
+    """Let clients be made anew, for tests: each has a retry quota of its own."""
+    _made.cache_clear()
+
+
+@cache
+def _made(service: str, region: str | None) -> Any:  # noqa: ANN401 (made at run time)
     return boto3.client(service, region_name=region, config=_CONFIG)  # type: ignore[call-overload]
 
 

@@ -1,18 +1,20 @@
 """Completing a backup: judging the evidence, writing it down, and telling of the outcome."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
 from stillpoint.aws import aftermath, ec2, images
-from stillpoint.aws.images import Image
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.point import IMAGE_VISIBLE, Point
+from stillpoint.aws.safeguards import apply_safeguards, report_safeguards
 from stillpoint.aws.settings import CompleteSettings
 from stillpoint.aws.telemetry import logger, metrics
 from stillpoint.aws.volumes import volumes_attached_to
 from stillpoint.errors import AwsRefused, StillpointError
+from stillpoint.image import Image
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
 from stillpoint.outcome import Failure, Member, Record, wait_before_next_check
@@ -87,7 +89,8 @@ class _Completion:
             image = None
         if image is not None and member.captured_at is not None:
             if self._is_to_be_judged(image):
-                assessment = self._judge(member, instance, image, snapshots)
+                assessment, tags = self._judge(member, instance, image, snapshots)
+                image = replace(image, tags={**image.tags, **tags})
             else:
                 assessment = recall(image.tags)
         return Point(member, instance, image, snapshots, assessment)
@@ -98,8 +101,8 @@ class _Completion:
         instance: Instance | None,
         image: Image,
         snapshots: tuple[Snapshot, ...],
-    ) -> Assessment:
-        """Assess a capture, and write what it is worth on the image and its snapshots."""
+    ) -> tuple[Assessment, dict[str, str]]:
+        """Assess a capture; return what it is worth, and the tags that say so on the image."""
         evidence = Evidence(
             method=member.method,
             state_before=member.state_before,
@@ -132,7 +135,7 @@ class _Completion:
         if assessment.level is not None and member.copy_to:
             tags |= {Tag.COPYING: " ".join(member.copy_to)}
         ec2.create_tags([image.image_id], tags)
-        return assessment
+        return assessment, tags
 
     def _failed(self, failures: tuple[Failure, ...]) -> dict[str, Any]:
         if any(failure.phase == "prepare" for failure in failures):
@@ -209,6 +212,7 @@ class _Completion:
                     logger.exception("The instance could not be released")
 
     def _succeeded(self) -> dict[str, Any]:
+        self._apply_safeguards()
         metrics.add_metric(EventName.BACKUP_SUCCEEDED, MetricUnit.Count, 1)
         for point in self._points:
             self._show_on_instance(point)
@@ -239,6 +243,25 @@ class _Completion:
                 for report in reports
             ],
         }
+
+    def _apply_safeguards(self) -> None:
+        """Share, lock and protect every point, and tell people of what was refused.
+
+        What a failed backup leaves is not, even if it is good: another attempt may replace it,
+        and then it has to be removed.
+        """
+        safeguards = self._settings.safeguards
+        applied = [
+            (point.image, apply_safeguards(point.image, point.snapshots, safeguards, now=self._now))
+            for point in self._points
+            if point.image is not None
+        ]
+        report_safeguards(
+            applied,
+            topic_arn=self._settings.topic_arn,
+            now=self._now,
+            execution_arn=self._record.execution_arn,
+        )
 
     def _remove_superseded(self) -> None:
         """Remove what earlier attempts made for this occurrence: it has one recovery point."""

@@ -1,13 +1,12 @@
 """Guarding the stack against its deletion while an instance is down for a backup."""
 
-import json
 import time
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
 from stillpoint.aws import ec2
 from stillpoint.aws.client import client, translated
+from stillpoint.aws.custom_resource import answer
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import StillpointError
 from stillpoint.tags import Tag
@@ -33,7 +32,7 @@ def guard_deletion(event: Mapping[str, Any], *, patience_seconds: float) -> None
         except StillpointError as error:
             logger.exception("The guard could not find out whether instances are in a backup")
             reason = f"It could not be found out whether instances are in a backup: {error}"
-    _answer(event, reason)
+    answer(event, physical_id="stillpoint-deletion-guard", failure=reason)
 
 
 def _delete(rule: str, patience_seconds: float) -> str:
@@ -67,22 +66,3 @@ def _switch(rule: str, *, on: bool) -> None:
             events.enable_rule(Name=rule)
         else:
             events.disable_rule(Name=rule)
-
-
-def _answer(event: Mapping[str, Any], reason: str) -> None:
-    body = {
-        "Status": "FAILED" if reason else "SUCCESS",
-        "Reason": reason or "No instance is in a backup.",
-        "PhysicalResourceId": event.get("PhysicalResourceId", "stillpoint-deletion-guard"),
-        "StackId": event["StackId"],
-        "RequestId": event["RequestId"],
-        "LogicalResourceId": event["LogicalResourceId"],
-    }
-    request = urllib.request.Request(  # noqa: S310 (CloudFormation's own pre-signed address)
-        event["ResponseURL"],
-        data=json.dumps(body).encode(),
-        method="PUT",
-        headers={"Content-Type": ""},
-    )
-    with urllib.request.urlopen(request, timeout=30):  # noqa: S310 (as above)
-        logger.info("Answered CloudFormation", extra={"status": body["Status"]})

@@ -1,7 +1,6 @@
 """AMIs and their snapshots: finding ours, and removing them."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 from typing import Any
@@ -10,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from stillpoint.aws.client import client, error_code, translated
 from stillpoint.aws.ec2 import tags_of
+from stillpoint.image import Image
 from stillpoint.ownership import has_our_name
 from stillpoint.recovery_point import Snapshot
 from stillpoint.tags import Tag, iso
@@ -17,26 +17,6 @@ from stillpoint.tags import Tag, iso
 _FILTER_VALUES = 200
 _PAGE = 1000
 _GONE = frozenset({"InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"})
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An AMI of ours.
-
-    `state` is EC2's name: pending, available, failed, ... `volumes` is the number of EBS volumes
-    that it maps, `snapshot_ids` are those of their snapshots that it shows. `protection` is EC2's
-    word for its deregistration protection, or empty.
-    """
-
-    image_id: str
-    name: str
-    state: str
-    state_reason: str
-    tags: Mapping[str, str]
-    volumes: int = 0
-    snapshot_ids: tuple[str, ...] = ()
-    protection: str = ""
-    created_at: datetime | None = None
 
 
 def images_of(execution: str) -> dict[str, Image]:

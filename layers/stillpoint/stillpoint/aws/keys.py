@@ -16,8 +16,10 @@ class Key:
     enabled: bool
 
 
-def describe_key(kms_key_arn: str) -> Key | None:
+def describe_key(kms_key_arn: str, *, region: str | None = None) -> Key | None:
     """Return what KMS says of a key, or None if it may not be looked at: it is somebody's own.
+
+    `region` is the key's, if that is not the function's own.
 
     A key that is disabled or about to be deleted does not disturb a running instance, whose
     volumes keep their data keys, but the next start needs it (KMS Developer Guide, "How unusable
@@ -25,7 +27,7 @@ def describe_key(kms_key_arn: str) -> Key | None:
     """
     try:
         with translated(f"reading the key {kms_key_arn}"):
-            row = client("kms").describe_key(KeyId=kms_key_arn)["KeyMetadata"]
+            row = client("kms", region).describe_key(KeyId=kms_key_arn)["KeyMetadata"]
     except AwsRefused as error:
         cause = error.__cause__
         if isinstance(cause, ClientError) and error_code(cause) in {

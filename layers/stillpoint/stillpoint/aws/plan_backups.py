@@ -36,6 +36,7 @@ def plan_backups(request: Request, settings: PlanSettings, now: datetime) -> dic
             zone=settings.time_zone,
             retain=settings.default_retain,
             copy_regions=settings.copy_regions,
+            lock_days=settings.lock_days,
         ),
         max_concurrent=settings.max_concurrent,
         catch_up=settings.catch_up,

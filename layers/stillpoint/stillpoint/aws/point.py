@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stillpoint.aws.aftermath import FAILED_STATES
-from stillpoint.aws.images import Image
+from stillpoint.image import Image
 from stillpoint.instance import Instance
 from stillpoint.messages import InstanceReport
 from stillpoint.outcome import Failure, Member
