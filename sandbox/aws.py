@@ -86,6 +86,13 @@ class Control:
         """Set the physics of one instance. Raises ControlError for an unknown instance or knob."""
         self._request("POST", f"instances/{instance_id}/physics", knobs)
 
+    def put_past(self, instance_id: str, images: list[dict[str, Any]]) -> None:
+        """Put images of an instance into its past, as `sandbox.ec2.past` describes them.
+
+        Raises ControlError.
+        """
+        self._request("POST", f"instances/{instance_id}/past", images)
+
     def _request(self, method: str, what: str, body: Any = None) -> Any:
         request = urllib.request.Request(
             self._base + what,

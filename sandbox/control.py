@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sandbox.clock import Clock
-from sandbox.ec2 import World
+from sandbox.ec2 import World, past
 from sandbox.ec2.faults import FAULT_NAMES
 from sandbox.host_faults import HOST_FAULT_NAMES, HostFaults
 from sandbox.lambdas import LambdaHost
@@ -49,6 +49,8 @@ class Control:
                 self.world.faults.clear()
             case "POST", ["instances", instance, "physics"]:
                 self.world.configure(instance, **body)
+            case "POST", ["instances", instance, "past"]:
+                past.put(self.world, instance, body)
             case _:
                 raise LookupError(f"there is nothing at {method} {what}")
         return {}

@@ -14,10 +14,11 @@ from sandbox.process import ROOT
 from sandbox.progress import LiveProgress, PlainProgress
 from sandbox.scenario import Scenario
 from sandbox.session import Message, Session
-from sandbox.tables import HEADINGS, aligned, outcome_row
+from sandbox.tables import HEADINGS, aligned, copy_lines, outcome_row, point_lines
 
 REPORT: Final = ROOT / "build" / "demo" / "report.json"
 FLEET: Final = "fleet"
+HALTED: Final = "PruningHalted"
 REPORTED: Final = (
     "name",
     "instance_id",
@@ -31,6 +32,12 @@ REPORTED: Final = (
     "state_before",
     "state_after",
     "reason",
+    "retain",
+    "retain_before",
+    "kept",
+    "expired",
+    "oldest",
+    "copies",
 )
 
 
@@ -77,6 +84,14 @@ def _show(console: Console, report: run.Report, scale: float) -> None:
     for outcome in report.outcomes:
         if outcome.reason:
             console.print(f"  {outcome.name}: {outcome.reason}")
+    halted = {
+        f"{message.event}: {message.body.get('why')}"
+        for message in report.messages
+        if message.event == HALTED
+    }
+    points = point_lines(report.outcomes)
+    _show_lines(console, "Recovery points, by the retention of each", [*points, *sorted(halted)])
+    _show_lines(console, "Copies", copy_lines(report.outcomes))
     console.print(f"\n{len(report.messages)} SNS messages:")
     for message in report.messages:
         console.print(f"  {message.subject}")
@@ -84,7 +99,17 @@ def _show(console: Console, report: run.Report, scale: float) -> None:
     for line in [*report.remarks, *(f"FAILED  {failure}" for failure in report.failures)]:
         console.print(line)
     if not report.failures:
-        console.print("Every claim is true, and every instance is in the state it should be in.")
+        console.print(
+            "Every claim is true, every instance is in the state it should be in, and every "
+            "snapshot belongs to an image."
+        )
+
+
+def _show_lines(console: Console, heading: str, lines: list[str]) -> None:
+    if lines:
+        console.print(f"\n{heading}:")
+    for line in lines:
+        console.print(f"  {line}")
 
 
 def _show_table(console: Console, outcomes: list[Outcome]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sandbox import past
 from sandbox.process import SandboxError
 from sandbox.scenario import InstanceSpec, Scenario, filled
 from sandbox.session import Session
@@ -50,6 +51,10 @@ def launch(session: Session, scenario: Scenario) -> Fleet:
     for fault in scenario.faults:
         session.control.add_fault({key: _with_ids(value, ids) for key, value in fault.items()})
     start = datetime.fromtimestamp(session.server.clock.now(), UTC)
+    for spec in scenario.instances:
+        if spec.past:
+            images = past.images_of(spec, ids[spec.name], start)
+            session.control.put_past(ids[spec.name], images)
     for spec in scenario.instances:
         if spec.tags:
             tags = [{"Key": key, "Value": filled(value, start)} for key, value in spec.tags.items()]

@@ -12,22 +12,33 @@ from rich.table import Table
 from rich.text import Text
 
 from sandbox.fleet import Fleet
-from sandbox.outcomes import HOLD_TAG, METHOD_TAG, PROBLEM_TAG, STATUS, members
+from sandbox.outcomes import (
+    HOLD_TAG,
+    METHOD_TAG,
+    PROBLEM_TAG,
+    STATUS,
+    copies,
+    members,
+    recovery_points,
+)
 from sandbox.phases import phase_by_state
 from sandbox.session import Message, Session
 
+HEADINGS: Final = ("instance", "method", "EC2 state", "phase", "step", "points", "copy")
 COLOURS: Final = {"running": "green", "stopped": "red"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One instance now."""
+    """One instance now: `points` recovery points can be used; `copied` is told of the newest."""
 
     name: str
     method: str
     state: str
     phase: str
     step: str
+    points: int
+    copied: str
 
 
 class Progress(Protocol):
@@ -42,7 +53,12 @@ class Progress(Protocol):
 
 def rows(session: Session, fleet: Fleet, phases: dict[str, str]) -> list[Row]:
     """Every instance of the fleet, with the state machine's state that concerns it."""
-    truth = {each["instance_id"]: each for each in session.control.truth()["instances"]}
+    report = session.control.truth()
+    truth = {each["instance_id"]: each for each in report["instances"]}
+    points = {
+        instance_id: recovery_points(report["images"], instance_id)
+        for instance_id in fleet.ids.values()
+    }
     where = _steps(session)
     return [
         Row(
@@ -51,6 +67,8 @@ def rows(session: Session, fleet: Fleet, phases: dict[str, str]) -> list[Row]:
             truth[instance_id]["state"],
             phases.get(where.get(instance_id, ""), ""),
             where.get(instance_id) or _without_backup(truth[instance_id]["tags"]),
+            len(points[instance_id]),
+            _copied(report["images"], points[instance_id]),
         )
         for name, instance_id in fleet.ids.items()
     ]
@@ -68,6 +86,12 @@ def _steps(session: Session) -> dict[str, str]:
         for instance_id in members(execution):
             steps[instance_id] = inner.get(instance_id, outer)
     return steps
+
+
+def _copied(images: list[dict[str, Any]], points: list[dict[str, Any]]) -> str:
+    """Return where the newest recovery point is being copied to, and how far that is."""
+    found = copies(images, points[-1]) if points else []
+    return ", ".join(f"{each['region']} {each['state']}" for each in found)
 
 
 def _without_backup(tags: dict[str, str]) -> str:
@@ -96,6 +120,9 @@ class PlainProgress:
         self._say = say
         self._phases: dict[str, str] = {}
         self._seen: dict[str, str] = {}
+        self._copied: dict[str, str] = {}
+        self._points: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._now = ""
 
     def update(self, session: Session, fleet: Fleet) -> None:
@@ -107,6 +134,21 @@ class PlainProgress:
             if reached and self._seen.get(row.name) != reached:
                 self._seen[row.name] = reached
                 self._say(f"{self._now}  {row.name:10} {reached} ({row.state})")
+            if row.copied and self._copied.get(row.name) != row.copied:
+                self._copied[row.name] = row.copied
+                self._say(f"{self._now}  {row.name:10} copy in {row.copied}")
+            self._count(row)
+
+    def _count(self, row: Row) -> None:
+        """Say how many recovery points have gone, when no more are going."""
+        steady = self._points.get(row.name) == row.points
+        self._points[row.name] = row.points
+        told = self._told.setdefault(row.name, row.points)
+        if steady and row.points != told:
+            self._told[row.name] = row.points
+            if row.points < told:
+                gone = told - row.points
+                self._say(f"{self._now}  {row.name:10} {gone} expired, {row.points} kept")
 
     def tell(self, message: Message) -> None:
         """Say what was published."""
@@ -137,11 +179,12 @@ class LiveProgress:
         """Redraw the table."""
         self._phases = self._phases or deployed_phases(session)
         table = Table(title=f"simulated time {_clock(session)}", title_justify="left", expand=False)
-        for heading in ("instance", "method", "EC2 state", "phase", "step"):
+        for heading in HEADINGS:
             table.add_column(heading, no_wrap=True)
         for row in rows(session, fleet, self._phases):
             state = Text(row.state, style=COLOURS.get(row.state, "yellow"))
-            table.add_row(row.name, row.method, state, row.phase, Text(row.step))
+            step, points = Text(row.step), str(row.points or "")
+            table.add_row(row.name, row.method, state, row.phase, step, points, row.copied)
         self._live.update(table)
 
     def tell(self, message: Message) -> None:

@@ -1,5 +1,6 @@
 """Running a scenario: launch, wait until everything has settled, compare with the file."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from typing import Any
 from sandbox import fleet as fleets
 from sandbox import session as sessions
 from sandbox.fleet import Fleet
-from sandbox.outcomes import Outcome, members, observe
+from sandbox.outcomes import Outcome, is_being_copied, lone_snapshots, members, observe
 from sandbox.progress import PlainProgress, Progress
 from sandbox.scenario import Expectation, Scenario, last_due
 from sandbox.session import Message, Session
 
+SCHEDULED_EVENT = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+"""What the functions need of the event of a schedule rule."""
 QUIET_SECONDS = 90.0  # simulated: so long nothing may be under way before the end is believed
 
 
@@ -66,12 +69,23 @@ def conclude(session: Session, scenario: Scenario, fleet: Fleet, *, settled: boo
         if settled
         else [f"after {scenario.minutes:g} simulated minutes something is still under way"]
     )
+    if scenario.sweep:
+        _sweep(session)
     outcomes = observe(session, fleet)
     failures += judge(scenario, outcomes, session.messages)
-    failures += [
-        f"the EC2 model saw a violation: {each}" for each in session.control.truth()["violations"]
-    ]
+    truth = session.control.truth()
+    failures += [f"the EC2 model saw a violation: {each}" for each in truth["violations"]]
+    failures += [f"{each} belongs to no image" for each in lone_snapshots(truth)]
     return Report(outcomes, list(session.messages), failures, function_errors(session))
+
+
+def _sweep(session: Session) -> None:
+    """Call the pruning as its daily rule does, and fetch what it has to tell."""
+    session.aws.client("lambda").invoke(
+        FunctionName=session.resources["PruneRecoveryPointsFunction"],
+        Payload=json.dumps(SCHEDULED_EVENT),
+    )
+    session.receive()
 
 
 def function_errors(session: Session) -> list[str]:
@@ -91,7 +105,7 @@ def idle_faults(faults: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 
 def settle(session: Session, scenario: Scenario, fleet: Fleet, progress: Progress) -> bool:
-    """Wait until nothing is due, running, pending or in transition any more.
+    """Wait until nothing is due, running, being copied or pruned or in transition any more.
 
     Returns False if that takes too long.
     """
@@ -113,6 +127,12 @@ def settle(session: Session, scenario: Scenario, fleet: Fleet, progress: Progres
     return False
 
 
+def _prunings(session: Session) -> int:
+    """Return how often the pruning has run; each successful backup sets it going."""
+    stats = session.control.lambdas().get(session.resources["PruneRecoveryPointsFunction"])
+    return int(stats["invocations"]) if stats else 0
+
+
 def _busy(session: Session, scenario: Scenario, fleet: Fleet) -> bool:
     due = last_due(scenario, fleet.start).timestamp()
     truth, executions = session.control.truth(), session.control.executions().values()
@@ -122,6 +142,8 @@ def _busy(session: Session, scenario: Scenario, fleet: Fleet) -> bool:
         session.server.clock.now() < due + 60
         or not awaited <= started
         or any(each["status"] == "RUNNING" for each in executions)
+        or _prunings(session) < sum(1 for each in executions if each["status"] == "SUCCEEDED")
+        or any(is_being_copied(each) for each in truth["images"])
         or any(
             each["state"] in {"pending", "stopping", "shutting-down"} for each in truth["instances"]
         )
@@ -138,6 +160,19 @@ def judge(scenario: Scenario, outcomes: list[Outcome], messages: list[Message]) 
         for each in outcomes
         if each.claim_is_false
     ]
+    failures += [
+        f"{each.name}: its copy {copy.image_id} claims {copy.consistency}, but lacks "
+        f"{copy.dirty_bytes} bytes"
+        for each in outcomes
+        for copy in each.copies
+        if copy.claim_is_false
+    ]
+    failures += [
+        f"{each.name}: its copy {copy.image_id} does not say {', '.join(copy.lacks)}"
+        for each in outcomes
+        for copy in each.copies
+        if copy.lacks
+    ]
     for outcome in outcomes:
         failures += _differences(outcome, scenario.expected.get(outcome.name, Expectation()))
     if scenario.messages is not None:
@@ -153,6 +188,9 @@ def _differences(outcome: Outcome, expected: Expectation) -> list[str]:
         ("state", expected.state, outcome.state_after),
         ("consistency", expected.consistency, outcome.consistency),
         ("images", expected.images, outcome.images),
+        ("kept", expected.kept, outcome.kept),
+        ("expired", expected.expired, outcome.expired),
+        ("copies", expected.copies, [c.region for c in outcome.copies if c.state == "available"]),
     ]
     found = [
         f"{outcome.name}: expected {what} {wanted!r}, found {actual!r}"

@@ -6,6 +6,7 @@
     scale = 20                     # simulated seconds per real second
     seed = 1
     minutes = 40                   # simulated: by then everything must have settled
+    sweep = true                   # then call the pruning as its daily rule does; false if left out
     [parameters]                   # of the stack
     MaxConcurrentBackups = "2"
     [physics]                      # of every instance; sandbox/ec2/physics.py has the names
@@ -20,6 +21,10 @@
     "stillpoint:schedule" = "cron({due+3m})"
     [instance.physics]
     stop_seconds = 300
+    [instance.past]                # for one of method stop with its schedule in UTC
+    days = 800                     # it was backed up on each of so many days before
+    retain = "7d 4w"               # by this retention
+    pruned = 3                     # which was last applied so many days ago; never if left out
 
     [[fault]]                      # sandbox/ec2/faults.py and sandbox/host_faults.py have the names
     name = "throttle"
@@ -33,8 +38,11 @@
     outcome = "succeeded"          # succeeded failed refused aborted timed-out invalid held none
     state = "running"
     consistency = "file-system"    # as claimed on the image; "" for none
-    images = 1
+    images = 1                     # made in this run
     reason = "a part of the reason"
+    kept = 11                      # its recovery points in the end, those of the past included
+    expired = 3                    # those that are gone
+    copies = ["eu-west-1"]         # Regions with a complete copy of the newest one
 
 In a tag, `{due+3m}` is the moment three simulated minutes after the fleet has started, as the
 fields of a cron expression for that minute of every year, and `{time+3m}` the same as `HH:MM`,
@@ -62,6 +70,15 @@ class ScenarioError(SandboxError):
 
 
 @dataclass(frozen=True, slots=True)
+class PastSpec:
+    """The recovery points that there are of an instance when the scenario begins."""
+
+    days: int
+    retain: str
+    pruned: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSpec:
     """One instance of the fleet, as the file describes it."""
 
@@ -71,6 +88,7 @@ class InstanceSpec:
     state: str = "running"
     stop_protection: bool = False
     physics: dict[str, Any] = field(default_factory=dict)
+    past: PastSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,9 @@ class Expectation:
     consistency: str | None = None
     images: int | None = None
     reason: str | None = None
+    kept: int | None = None
+    expired: int | None = None
+    copies: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +114,7 @@ class Scenario:
     scale: float = DEFAULT_SCALE
     seed: int = 1
     minutes: float = DEFAULT_MINUTES
+    sweep: bool = False
     parameters: dict[str, str] = field(default_factory=dict)
     physics: dict[str, Any] = field(default_factory=dict)
     faults: tuple[dict[str, Any], ...] = ()
@@ -134,13 +156,14 @@ def parse(document: dict[str, Any]) -> Scenario:
     settings = dict(document.pop("sandbox", {}))
     expect = dict(document.pop("expect", {}))
     messages = expect.pop("messages", None)
-    instances = tuple(InstanceSpec(**each) for each in document.pop("instance", []))
+    instances = tuple(_instance(each) for each in document.pop("instance", []))
     scenario = Scenario(
         title=document.pop("title"),
         instances=instances,
         scale=float(settings.pop("scale", DEFAULT_SCALE)),
         seed=int(settings.pop("seed", 1)),
         minutes=float(settings.pop("minutes", DEFAULT_MINUTES)),
+        sweep=bool(settings.pop("sweep", False)),
         parameters=document.pop("parameters", {}),
         physics=document.pop("physics", {}),
         faults=tuple(document.pop("fault", [])),
@@ -151,6 +174,14 @@ def parse(document: dict[str, Any]) -> Scenario:
     if unknown := sorted([*document, *settings, *(scenario.expected.keys() - known)]):
         raise ValueError(f"unknown: {', '.join(unknown)}")
     return scenario
+
+
+def _instance(row: dict[str, Any]) -> InstanceSpec:
+    past = row.get("past")
+    spec = InstanceSpec(**{**row, "past": PastSpec(**past) if past else None})
+    if spec.past and not _offsets(spec):
+        raise ValueError(f"{spec.name} has a past, but nothing of it is ever due")
+    return spec
 
 
 def filled(value: str, start: datetime) -> str:
@@ -175,12 +206,17 @@ def minute(start: datetime, after: int) -> datetime:
     return whole if whole == exact else whole + timedelta(minutes=1)
 
 
+def due(spec: InstanceSpec, start: datetime) -> datetime:
+    """The first moment after `start` at which an instance is due. Raises ValueError if never."""
+    return min(minute(start, offset) for offset in _offsets(spec))
+
+
 def last_due(scenario: Scenario, start: datetime) -> datetime:
     """The latest moment at which anything of the fleet is due, or `start` if nothing is."""
-    offsets = [
-        int(match[2])
-        for instance in scenario.instances
-        for value in instance.tags.values()
-        for match in _DUE.finditer(value)
-    ]
+    offsets = [offset for spec in scenario.instances for offset in _offsets(spec)]
     return max((minute(start, offset) for offset in offsets), default=start)
+
+
+def _offsets(spec: InstanceSpec) -> list[int]:
+    """The minutes after the start that an instance's tags name."""
+    return [int(match[2]) for value in spec.tags.values() for match in _DUE.finditer(value)]

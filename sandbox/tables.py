@@ -37,6 +37,39 @@ def outcome_lines(outcomes: Iterable[Outcome]) -> list[str]:
     return aligned([HEADINGS, *(outcome_row(each) for each in outcomes)])
 
 
+def point_lines(outcomes: Iterable[Outcome]) -> list[str]:
+    """What is left of the recovery points of each instance that has a past, one line each."""
+    rows = [
+        (
+            each.name,
+            _retain(each),
+            f"{each.expired or 'none'} expired",
+            f"{each.kept} kept",
+            f"the oldest of {each.oldest[:10]}",
+        )
+        for each in outcomes
+        if each.kept + each.expired > 1
+    ]
+    return aligned(rows) if rows else []
+
+
+def copy_lines(outcomes: Iterable[Outcome]) -> list[str]:
+    """The copies of each newest recovery point, one line each."""
+    rows = [
+        (
+            each.name,
+            f"-> {copy.region}",
+            copy.image_id,
+            copy.state,
+            copy.consistency or "-",
+            _page_cache(copy.dirty_bytes),
+        )
+        for each in outcomes
+        for copy in each.copies
+    ]
+    return aligned(rows) if rows else []
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -44,6 +77,12 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def _retain(outcome: Outcome) -> str:
+    if outcome.retain_before in ("", outcome.retain):
+        return outcome.retain
+    return f"{outcome.retain} (was {outcome.retain_before})"
 
 
 def _page_cache(dirty_bytes: int | None) -> str:

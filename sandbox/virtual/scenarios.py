@@ -5,16 +5,22 @@ Scenarios with faults outside EC2 are not played here: the fault matrix has its 
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
-from sandbox.ec2 import FAULT_NAMES
+from sandbox import past as pasts
+from sandbox.ec2 import FAULT_NAMES, past
 from sandbox.fleet import INSTANCE_TYPE, Fleet
-from sandbox.outcomes import Outcome, outcomes_of
+from sandbox.outcomes import Outcome, is_being_copied, outcomes_of
+from sandbox.run import SCHEDULED_EVENT
 from sandbox.scenario import Scenario, filled, last_due
 from sandbox.virtual.cloud import Cloud, running
 
 START: Final = datetime(2026, 11, 22, 2, 50, tzinfo=UTC).timestamp()
 MINUTE: Final = 60.0
+# From the end of the last backup until the pruning that it sets going is over.
+PRUNING: Final = 2 * MINUTE
+PRUNING_FUNCTION: Final = "PruneRecoveryPointsFunction"
 TRANSITIONS: Final = frozenset({"pending", "stopping", "shutting-down"})
 
 
@@ -38,6 +44,11 @@ def play(scenario: Scenario, seed: int) -> Played:
         cloud.run_until(due + MINUTE)
         while _busy(cloud) and cloud.scheduler.now() < START + scenario.minutes * MINUTE:
             cloud.run_until(cloud.scheduler.now() + MINUTE)
+        cloud.run_until(cloud.scheduler.now() + PRUNING)
+        if scenario.sweep:
+            sweep = partial(cloud.lambdas.invoke_later, PRUNING_FUNCTION, SCHEDULED_EVENT)
+            cloud.scheduler.spawn("the daily sweep", sweep)
+            cloud.run_until(cloud.scheduler.now() + PRUNING)
     outcomes = outcomes_of(fleet, cloud.world.truth(), cloud.executions.report())
     return Played(outcomes, [message.event for message in cloud.journal.messages])
 
@@ -72,6 +83,8 @@ def _launch(cloud: Cloud, scenario: Scenario) -> Fleet:
         cloud.world.faults.add(fault)
     start = datetime.fromtimestamp(cloud.scheduler.now(), UTC)
     for spec in scenario.instances:
+        past.put(cloud.world, ids[spec.name], pasts.images_of(spec, ids[spec.name], start))
+    for spec in scenario.instances:
         if spec.tags:
             rows = [{"Key": key, "Value": filled(text, start)} for key, text in spec.tags.items()]
             cloud.owner_calls("CreateTags", Resources=[ids[spec.name]], Tags=rows)
@@ -80,6 +93,9 @@ def _launch(cloud: Cloud, scenario: Scenario) -> Fleet:
 
 def _busy(cloud: Cloud) -> bool:
     """Say whether anything is under way still."""
-    return any(record.status == "RUNNING" for record in cloud.executions.records.values()) or any(
-        row["state"] in TRANSITIONS for row in cloud.world.truth()["instances"]
+    truth = cloud.world.truth()
+    return (
+        any(record.status == "RUNNING" for record in cloud.executions.records.values())
+        or any(row["state"] in TRANSITIONS for row in truth["instances"])
+        or any(is_being_copied(image) for image in truth["images"])
     )

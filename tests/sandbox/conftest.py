@@ -17,7 +17,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def session() -> Iterator[Session]:
     """The template, built and deployed into a sandbox that is up."""
-    with deployed(scale=20, seed=SEED, say=print) as running:
+    parameters = scenario.load("fleet").parameters
+    with deployed(scale=20, seed=SEED, say=print, parameters=parameters) as running:
         yield running
 
 

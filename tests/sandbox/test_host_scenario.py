@@ -9,7 +9,7 @@ import pytest
 from sandbox import run, scenario
 from sandbox.ec2 import FAULT_NAMES
 from sandbox.host_faults import HOST_FAULT_NAMES
-from sandbox.outcomes import Outcome
+from sandbox.outcomes import CopyOutcome, Outcome
 from sandbox.scenario import ScenarioError, filled, last_due, load, parse
 from sandbox.session import Message
 
@@ -123,6 +123,28 @@ def test_every_difference_is_told_in_words() -> None:
         "web: expected outcome 'succeeded', found 'failed' (no capacity)",
         "web: expected state 'running', found 'stopped' (no capacity)",
         "messages: expected ['BackupSucceeded'], received []",
+    ]
+
+
+def test_what_is_kept_and_copied_is_compared_too() -> None:
+    there = CopyOutcome("eu-west-1", "ami-2", "available", "file-system", 0, [])
+    wanted = {"kept": 23, "expired": 3, "copies": ["eu-west-1"]}
+    chosen = parse({"title": "t", "instance": [{"name": "web"}], "expect": {"web": wanted}})
+    kept = replace(OUTCOME, kept=23, expired=3, copies=(there,))
+    assert run.judge(chosen, [kept], []) == []
+    pending = replace(OUTCOME, kept=24, expired=2, copies=(replace(there, state="pending"),))
+    assert run.judge(chosen, [pending], []) == [
+        "web: expected kept 23, found 24",
+        "web: expected expired 3, found 2",
+        "web: expected copies ['eu-west-1'], found []",
+    ]
+
+
+def test_a_copy_that_claims_too_much_or_says_too_little_is_a_failure() -> None:
+    bad = CopyOutcome("eu-west-1", "ami-2", "available", "file-system", 5, ["stillpoint:retain"])
+    assert run.judge(CHOSEN, [replace(OUTCOME, copies=(bad,))], [SUCCEEDED]) == [
+        "web: its copy ami-2 claims file-system, but lacks 5 bytes",
+        "web: its copy ami-2 does not say stillpoint:retain",
     ]
 
 

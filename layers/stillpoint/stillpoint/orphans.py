@@ -47,17 +47,17 @@ def missing_snapshots(image: Image, existing: Collection[str]) -> list[str]:
 
 
 def orphaned_images(
-    images: Sequence[Image], existing: Collection[str], now: datetime
+    images: Sequence[Image], existing: Collection[str], now: datetime, final: timedelta | None
 ) -> list[Orphan]:
     """Return which of our images in a Region are no recovery points and never will be.
 
     `existing` are the ids of the snapshots that exist. An image that nothing proves is left as it
-    is while it is all that its instance has.
+    is while it is all that its instance has, until it is older than `final`, if that is not None.
     """
     proven = {
         image.tags.get(Tag.INSTANCE, "")
         for image in images
-        if is_point(image) and image.state == "available"
+        if is_point(image) and image.state == "available" and not missing_snapshots(image, existing)
     }
     found = []
     for image in images:
@@ -70,8 +70,10 @@ def orphaned_images(
         ):
             found.append(Orphan("none of its snapshots exists", image=image))
         elif recall(image.tags).level is None:
-            only = "" if image.tags.get(Tag.INSTANCE, "") in proven else "its instance has no other"
-            found.append(Orphan("nothing proves what it holds", image=image, spared=only))
+            is_old = final is not None and now - image.created_at > final
+            is_only = image.tags.get(Tag.INSTANCE, "") not in proven and not is_old
+            spared = "its instance has no other" if is_only else ""
+            found.append(Orphan("nothing proves what it holds", image=image, spared=spared))
     return found
 
 

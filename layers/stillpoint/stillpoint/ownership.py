@@ -5,12 +5,18 @@ of their own that carries ours. An image's name cannot be changed and is unique 
 an image is ours if it has our tags and the name that we gave it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from stillpoint.recovery_point import image_name
 from stillpoint.tags import Tag, parse_iso
+
+# What `image_name` and `copy_name` put behind the name of a first attempt.
+_ATTEMPTS = re.compile(r"(-([2-9]|[1-9][0-9]+))?(-c([2-9]|[1-9][0-9]+))?")
+# How EC2 describes the snapshots that CreateImage and CopyImage make.
+_CREATED, _COPIED = "Created by CreateImage(", "Copied for DestinationAmi "
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,8 @@ def has_our_name(name: str, tags: Mapping[str, str]) -> bool:
     occurrence = parse_iso(tags.get(Tag.OCCURRENCE, ""))
     if not instance_id or occurrence is None:
         return False
-    rest = name.removeprefix(image_name(instance_id, occurrence))
-    attempts = [part.removeprefix("c") for part in rest.split("-")[1:]]
-    return name.startswith(image_name(instance_id, occurrence)) and (
-        not rest or (rest.startswith("-") and all(part.isdecimal() for part in attempts))
-    )
+    first = image_name(instance_id, occurrence)
+    return name.startswith(first) and _ATTEMPTS.fullmatch(name, len(first)) is not None
 
 
 def is_ours(name: str, tags: Mapping[str, str], *, stack: str, source_region: str | None) -> bool:
@@ -59,9 +62,28 @@ def is_ours(name: str, tags: Mapping[str, str], *, stack: str, source_region: st
     `source_region` is None for what was made in the stack's own Region, and the stack's Region
     for copies that it made elsewhere: there may be a stack of the same name.
     """
-    source = CopySource.parse(tags.get(Tag.COPY_OF, ""))
     return (
         tags.get(Tag.STACK) == stack
-        and (source.region if source else None) == source_region
+        and _comes_from(tags, source_region)
         and has_our_name(name, tags)
     )
+
+
+def is_our_snapshot(
+    description: str, tags: Mapping[str, str], *, source_region: str | None
+) -> bool:
+    """Return whether a stack made a snapshot that carries its tag, with an image or as a copy.
+
+    A snapshot has no name. What tells it from one that its owner took or copied, and tagged as
+    ours, is how EC2 describes it.
+    """
+    made_by = _CREATED if source_region is None else _COPIED
+    return _comes_from(tags, source_region) and description.startswith(made_by)
+
+
+def _comes_from(tags: Mapping[str, str], source_region: str | None) -> bool:
+    text = tags.get(Tag.COPY_OF)
+    if text is None or source_region is None:
+        return text is None and source_region is None
+    source = CopySource.parse(text)
+    return source is not None and source.region == source_region

@@ -19,6 +19,8 @@ from stillpoint.zones import zone_named
 GONE = frozenset({"terminated", "shutting-down"})
 PROTECTED_BY_US = "deregistration"
 """The value of `stillpoint:protected` on an image whose protection is our own."""
+AFTER_A_BACKUP = 5
+"""Recovery points of an instance that are deleted in a Region when its backup has succeeded."""
 _UNPROTECTED = frozenset({"", "disabled"})
 _OUR_PROTECTION = "enabled-without-cooldown"
 _LAUNCHABLE, _DISABLED = "available", "disabled"
@@ -54,7 +56,9 @@ def situation_of(
 class Verdict:
     """What becomes of one recovery point, and why.
 
-    `spared` says that it has expired and is left alone all the same, for this reason.
+    `spared` says that it has expired and is left alone all the same, for this reason. `unreadable`
+    says that it does not expire because the retention on one of its instance's images cannot be
+    read, which nobody else tells of.
     """
 
     image: Image
@@ -63,6 +67,7 @@ class Verdict:
     reason: str
     spared: str = ""
     is_last: bool = False
+    unreadable: bool = False
 
     @property
     def instance_id(self) -> str:
@@ -109,16 +114,22 @@ def judge(  # noqa: PLR0913 (everything that the verdicts depend on)
     try:
         rules = _rules(points, launchable, situation, zone)
     except InvalidText as error:
-        unreadable = f"nothing expires, because its retention cannot be read: {error.reason}"
-        return [Verdict(image, region, expired=False, reason=unreadable) for image in points]
+        reason = f"nothing expires, because its retention cannot be read: {error.reason}"
+        on_image = not situation.unreadable
+        return [
+            Verdict(i, region, expired=False, reason=reason, unreadable=on_image) for i in points
+        ]
     decision = _decide(points, launchable, rules, situation, now)
     is_last = bool(launchable) and launchable <= decision.expire.keys()
+    unusable = "it cannot be launched, and goes when it would have gone if it could"
+    useless = {image.image_id for image in points if image.state != "pending"} - launchable
     return [
         Verdict(
             image,
             region,
             expired=image.image_id in decision.expire,
-            reason=decision.expire.get(image.image_id) or decision.keep[image.image_id],
+            reason=decision.expire.get(image.image_id)
+            or (unusable if image.image_id in useless else decision.keep[image.image_id]),
             is_last=is_last and image.image_id in launchable,
         )
         for image in points
@@ -182,6 +193,22 @@ def _points(images: Iterable[Image], launchable: Collection[str]) -> list[Point]
 
 def _order(image: Image) -> tuple[str, str]:
     return image.tags.get(Tag.OCCURRENCE, ""), image.image_id
+
+
+def leave_to_sweep(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts after a backup, with instances left out of which unusually many expire.
+
+    A new recovery point makes one or two older ones expire in each Region. If it is many, a
+    retention was changed, perhaps by mistake and for many instances: then the daily sweep, which
+    sees all of them, decides whether that is too much.
+    """
+    going = Counter((verdict.instance_id, verdict.region) for verdict in verdicts if verdict.goes)
+    return [
+        replace(verdict, spared="unusually many expire at once: left to the daily sweep")
+        if verdict.goes and going[verdict.instance_id, verdict.region] > AFTER_A_BACKUP
+        else verdict
+        for verdict in verdicts
+    ]
 
 
 def hold_on(tags: Mapping[str, str], zone: ZoneInfo, now: datetime) -> str:

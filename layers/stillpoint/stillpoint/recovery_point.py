@@ -41,6 +41,7 @@ class Snapshot:
     completed_at: datetime | None = None
     state_message: str = ""
     kms_key_arn: str | None = None
+    description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 

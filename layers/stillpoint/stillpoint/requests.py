@@ -57,12 +57,14 @@ class PruneRequest:
     """An invocation of `prune_recovery_points`.
 
     `instances` are those whose recovery points are looked at; None means all of them, and then
-    orphans too. `max_deletions` takes the place of the stack's parameter.
+    orphans too. `max_deletions` takes the place of the stack's parameter. `after_backup` says that
+    the end of a backup of these instances is what called.
     """
 
     instances: tuple[str, ...] | None = None
     dry_run: bool = False
     max_deletions: int | None = None
+    after_backup: bool = False
 
     @classmethod
     def parse(cls, event: object) -> "PruneRequest":
@@ -72,7 +74,7 @@ class PruneRequest:
         if event.get("detail-type") == "Scheduled Event":
             return cls()
         if event.get("detail-type") == "Step Functions Execution Status Change":
-            return cls(_members(event))
+            return cls(_members(event), after_backup=True)
         unknown = sorted(
             str(k) for k in event if k not in {"dry_run", "instances", "max_deletions"}
         )

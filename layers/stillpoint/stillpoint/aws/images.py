@@ -77,8 +77,27 @@ def find_snapshots(
                     completed_at=row.get("CompletionTime"),
                     state_message=row.get("StateMessage", ""),
                     kms_key_arn=row.get("KmsKeyId") if row.get("Encrypted") else None,
+                    description=row.get("Description", ""),
                     tags=tags_of(row),
                 )
+
+
+def snapshots_in_use(snapshot_ids: Collection[str], *, region: str | None = None) -> frozenset[str]:
+    """Return which of the snapshots any image of this account uses, whoever made it."""
+    used: set[str] = set()
+    with translated(f"reading the uses of snapshots{_in(region)}"):
+        pages = client("ec2", region).get_paginator("describe_images")
+        for some in in_batches(sorted(snapshot_ids)):
+            by_id = [{"Name": "block-device-mapping.snapshot-id", "Values": list(some)}]
+            for page in pages.paginate(
+                Owners=["self"],
+                Filters=by_id,
+                IncludeDisabled=True,
+                PaginationConfig={"PageSize": _PAGE},
+            ):
+                for row in page["Images"]:
+                    used.update(_image(row).snapshot_ids)
+    return frozenset(used.intersection(snapshot_ids))
 
 
 def tagged(tag: Tag, values: Collection[str]) -> dict[str, Any]:

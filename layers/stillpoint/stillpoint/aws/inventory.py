@@ -6,7 +6,7 @@ from typing import Any
 
 from stillpoint.aws import images
 from stillpoint.image import Image
-from stillpoint.ownership import CopySource, is_ours
+from stillpoint.ownership import CopySource, is_our_snapshot, is_ours
 from stillpoint.recovery_point import Snapshot
 from stillpoint.tags import Tag
 
@@ -15,14 +15,19 @@ from stillpoint.tags import Tag
 class Inventory:
     """Our images and snapshots in a Region.
 
-    `existing` are the ids of all snapshots that exist, as far as our images name them: one from
-    which somebody took our tags is not among `snapshots`.
+    `strays` are those of our images' snapshots that do not show that they are ours: somebody took
+    our tags from them. `existing` are the ids of both.
     """
 
     region: str
     images: tuple[Image, ...]
     snapshots: tuple[Snapshot, ...]
-    existing: frozenset[str]
+    strays: tuple[Snapshot, ...]
+
+    @property
+    def existing(self) -> frozenset[str]:
+        """Return the ids of all snapshots that exist, as far as our images name them."""
+        return frozenset(each.snapshot_id for each in (*self.snapshots, *self.strays))
 
     def sources_of_pending_copies(self) -> frozenset[str]:
         """Return the ids of the images of which a copy is under way here."""
@@ -52,14 +57,18 @@ def take_inventory(
         snapshot
         for filters in _filters(stack, instance_ids)
         for snapshot in images.find_snapshots(filters, region=region)
-        if _source_region(snapshot) == source_region
+        if is_our_snapshot(snapshot.description, snapshot.tags, source_region=source_region)
     )
-    existing = {snapshot.snapshot_id for snapshot in snapshots}
-    unseen = {each for image in found for each in image.snapshot_ids} - existing
-    for some in images.in_batches(sorted(unseen)):
-        by_id = [{"Name": "snapshot-id", "Values": list(some)}]
-        existing |= {each.snapshot_id for each in images.find_snapshots(by_id, region=region)}
-    return Inventory(region, found, snapshots, frozenset(existing))
+    named = {snapshot_id for image in found for snapshot_id in image.snapshot_ids}
+    unseen = named - {snapshot.snapshot_id for snapshot in snapshots}
+    strays = tuple(
+        snapshot
+        for some in images.in_batches(sorted(unseen))
+        for snapshot in images.find_snapshots(
+            [{"Name": "snapshot-id", "Values": list(some)}], region=region
+        )
+    )
+    return Inventory(region, found, snapshots, strays)
 
 
 def _filters(stack: str, instance_ids: Collection[str] | None) -> Iterator[list[dict[str, Any]]]:
@@ -69,8 +78,3 @@ def _filters(stack: str, instance_ids: Collection[str] | None) -> Iterator[list[
         return
     for some in images.in_batches(instance_ids):
         yield [ours, images.tagged(Tag.INSTANCE, some)]
-
-
-def _source_region(snapshot: Snapshot) -> str | None:
-    source = CopySource.parse(snapshot.tags.get(Tag.COPY_OF, ""))
-    return source.region if source else None

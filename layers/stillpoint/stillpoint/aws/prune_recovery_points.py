@@ -7,7 +7,8 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from stillpoint.aws import ec2
+from stillpoint.aws import ec2, images
+from stillpoint.aws import prune_report as report
 from stillpoint.aws.inventory import Inventory, take_inventory
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.removal import remove_image, remove_snapshot
@@ -20,7 +21,7 @@ from stillpoint.image import Image
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
 from stillpoint.orphans import Orphan, missing_snapshots, orphaned_images, orphaned_snapshots
-from stillpoint.pruning import Verdict, check_limit, judge, situation_of
+from stillpoint.pruning import Verdict, check_limit, judge, leave_to_sweep, situation_of
 from stillpoint.requests import PruneRequest
 from stillpoint.retain import final_retention, parse_retain
 from stillpoint.tags import Tag, iso
@@ -84,22 +85,36 @@ class _Pruning:
             for inventory in inventories.values()
             for verdict in self._judge(inventory, instances, inventories)
         ]
+        if self._request.after_backup:
+            verdicts = leave_to_sweep(verdicts)
         orphans = {
             region: self._orphans(inventory, inventories)
             for region, inventory in inventories.items()
         }
+        going = {verdict.image.image_id for verdict in verdicts if verdict.goes}
+        orphans = {
+            region: [orphan for orphan in some if orphan.resource_id not in going]
+            for region, some in orphans.items()
+        }
+        limit = self._request.max_deletions or self._settings.max_deletions
+        deletions = report.deletions(verdicts, orphans)
         if self._request.dry_run:
-            return self._account(verdicts, orphans) | {"dry_run": True}
-        self._check_limit(verdicts, orphans)
+            account = report.account(verdicts, orphans, verdicts)
+            counts = {"deletions": len(deletions), "limit": limit, "failures": self.failures}
+            return {"now": iso(self._now), "dry_run": True} | account | counts
+        self._check_limit(deletions, limit)
         gone = [v for v in _oldest_first(verdicts) if self._remove(v.region, v.image)]
         for region, some in orphans.items():
             for orphan in some:
                 self._remove_orphan(region, orphan)
-        self._count(verdicts, orphans, gone)
-        self._tell(gone, inventories.values())
+        report.log(verdicts, orphans, gone)
+        report.count(verdicts, orphans, gone, swept=self._request.instances is None)
+        self._tell(verdicts, gone, inventories.values())
         if self.failures:
             raise PruneIncomplete("; ".join(self.failures)[:2000])
-        return self._account(verdicts, orphans, gone) | {"dry_run": False}
+        shown = [*gone, *(verdict for verdict in verdicts if verdict.spared)]
+        account = report.account(verdicts, orphans, shown)
+        return {"now": iso(self._now), "dry_run": False} | account | {"failures": self.failures}
 
     def _inventories(self) -> dict[str, Inventory]:
         """Return the inventory of each Region; one that does not answer is a failure."""
@@ -154,7 +169,7 @@ class _Pruning:
             return []
         try:
             found = [
-                *orphaned_images(inventory.images, inventory.existing, self._now),
+                *orphaned_images(inventory.images, inventory.existing, self._now, self._final),
                 *orphaned_snapshots(
                     inventory.snapshots,
                     inventory.images,
@@ -162,6 +177,9 @@ class _Pruning:
                     self._now,
                 ),
             ]
+            loose = [orphan.resource_id for orphan in found if orphan.snapshot]
+            used = images.snapshots_in_use(loose, region=inventory.region)
+            found = [orphan for orphan in found if orphan.resource_id not in used]
         except StillpointError as error:
             self._fail(error)
             return []
@@ -199,25 +217,25 @@ class _Pruning:
             unknown = "it is not known whether it is in use"
             return dict.fromkeys([*(i.image_id for i in images), *snapshot_ids], unknown)
 
-    def _check_limit(
-        self, verdicts: Iterable[Verdict], orphans: Mapping[str, list[Orphan]]
-    ) -> None:
-        limit = self._request.max_deletions or self._settings.max_deletions
-        of = [v.instance_id for v in verdicts if v.goes]
-        of += [o.instance_id for some in orphans.values() for o in some if not o.spared]
+    def _check_limit(self, deletions: list[str], limit: int) -> None:
         try:
-            check_limit(of, limit)
+            check_limit(deletions, limit)
         except TooManyDeletions as halted:
             metrics.add_metric(EventName.PRUNING_HALTED, MetricUnit.Count, 1)
             worst = sorted(halted.by_instance.items(), key=lambda each: (-each[1], each[0]))[:50]
-            reports = tuple(self._report(key, f"{n} would be deleted") for key, n in worst)
-            self._publish(EventName.PRUNING_HALTED, reports, _HALTED, str(halted))
+            said = {(instance_id, ""): f"{n} would be deleted" for instance_id, n in worst}
+            self._publish(EventName.PRUNING_HALTED, said, _HALTED, str(halted))
             raise
+
+    def _has_time(self, resource_id: str, region: str) -> bool:
+        if self._seconds_left() >= ENOUGH_SECONDS:
+            return True
+        self.failures.append(f"{resource_id} in {region}: no time was left for it")
+        return False
 
     def _remove(self, region: str, image: Image) -> bool:
         """Delete an image and its snapshots; return whether it is gone."""
-        if self._seconds_left() < ENOUGH_SECONDS:
-            self.failures.append(f"{image.image_id} in {region}: no time was left for it")
+        if not self._has_time(image.image_id, region):
             return False
         try:
             stayed = remove_image(image, region)
@@ -233,6 +251,8 @@ class _Pruning:
         if orphan.image is not None:
             self._remove(region, orphan.image)
             return
+        if not self._has_time(orphan.resource_id, region):
+            return
         try:
             remove_snapshot(orphan.resource_id, region)
         except StillpointError as error:
@@ -242,105 +262,41 @@ class _Pruning:
         logger.exception("A part of the pruning failed")
         self.failures.append(str(error))
 
-    def _count(
+    def _tell(
         self,
         verdicts: list[Verdict],
-        orphans: Mapping[str, list[Orphan]],
         gone: list[Verdict],
+        inventories: Iterable[Inventory],
     ) -> None:
-        counts = {
-            "RecoveryPointsExpired": len(gone),
-            "RecoveryPointsSpared": sum(bool(v.spared) for v in verdicts),
-            "OrphansRemoved": sum(not o.spared for some in orphans.values() for o in some),
-        }
-        if self._request.instances is None:
-            counts["RecoveryPoints"] = len(verdicts) - len(gone)
-        for name, value in counts.items():
-            metrics.add_metric(name, MetricUnit.Count, value)
-
-    def _tell(self, gone: Iterable[Verdict], inventories: Iterable[Inventory]) -> None:
         """Tell people what they would want to know; the daily sweep tells of failures."""
-        last = tuple(
-            self._report(v.instance_id, f"{v.reason}, in {v.region}", v.image.image_id)
-            for v in gone
-            if v.is_last
-        )
-        if last:
+        if last := report.last_points(verdicts, gone):
             self._publish(EventName.LAST_POINT_EXPIRED, last, "Nothing.")
         if self._request.instances is not None:
             return
-        damaged = tuple(
-            self._report(image.tags.get(Tag.INSTANCE, ""), why, image.image_id)
-            for inventory in inventories
-            for image in inventory.images
-            if (why := _damage(image, inventory))
-        )
-        if damaged:
+        self.failures += report.unreadable(verdicts)
+        gone_ids = {verdict.image.image_id for verdict in gone}
+        if damaged := report.damaged(inventories, gone_ids):
             self._publish(EventName.RECOVERY_POINT_DAMAGED, damaged, _DAMAGED)
         if self.failures:
             why = " ".join(f"{failure}." for failure in self.failures[:50])
-            self._publish(EventName.PRUNING_FAILED, (), _FAILED, why)
+            self._publish(EventName.PRUNING_FAILED, {}, _FAILED, why)
 
     def _publish(
-        self, name: EventName, reports: tuple[InstanceReport, ...], remedy: str, why: str = ""
+        self, name: EventName, said: Mapping[tuple[str, str], str], remedy: str, why: str = ""
     ) -> None:
+        """Publish an event; `said` has the words for each instance and image."""
+        reports = tuple(
+            InstanceReport(
+                instance_id, self._names.get(instance_id, ""), "", words, image_id or None
+            )
+            for (instance_id, image_id), words in said.items()
+        )
         try:
             publish(self._settings.topic_arn, Event(name, self._now, reports, remedy, why))
         except StillpointError as error:
             self._fail(error)
 
-    def _report(self, instance_id: str, why: str, image_id: str | None = None) -> InstanceReport:
-        return InstanceReport(instance_id, self._names.get(instance_id, ""), "", why, image_id)
-
-    def _account(
-        self,
-        verdicts: list[Verdict],
-        orphans: Mapping[str, list[Orphan]],
-        gone: Iterable[Verdict] | None = None,
-    ) -> dict[str, Any]:
-        """Return what was done; of a dry run, a line for every recovery point."""
-        shown = verdicts if gone is None else [*gone, *(v for v in verdicts if v.spared)]
-        return {
-            "now": iso(self._now),
-            "kept": sum(not v.goes for v in verdicts),
-            "recovery_points": [_line(verdict) for verdict in shown],
-            "orphans": [
-                {
-                    "id": orphan.resource_id,
-                    "instance_id": orphan.instance_id,
-                    "region": region,
-                    "fate": "spared" if orphan.spared else "orphaned",
-                    "reason": orphan.spared or orphan.reason,
-                }
-                for region, some in orphans.items()
-                for orphan in some
-            ],
-            "failures": self.failures,
-        }
-
-
-def _line(verdict: Verdict) -> dict[str, Any]:
-    fate = "spared" if verdict.spared else "expired" if verdict.expired else "kept"
-    return {
-        "image_id": verdict.image.image_id,
-        "instance_id": verdict.instance_id,
-        "region": verdict.region,
-        "occurrence": verdict.image.tags.get(Tag.OCCURRENCE),
-        "fate": fate,
-        "reason": verdict.spared or verdict.reason,
-    }
-
 
 def _oldest_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
     going = [verdict for verdict in verdicts if verdict.goes]
     return sorted(going, key=lambda v: (v.image.tags.get(Tag.OCCURRENCE, ""), v.image.image_id))
-
-
-def _damage(image: Image, inventory: Inventory) -> str:
-    """Return what an image has lost, unless it has lost everything: then it is an orphan."""
-    missing = missing_snapshots(image, inventory.existing)
-    if not missing or len(missing) == len(image.snapshot_ids):
-        return ""
-    return (
-        f"{len(missing)} of its {len(image.snapshot_ids)} snapshots in {inventory.region} are gone"
-    )

@@ -35,7 +35,8 @@ class Spare:
         self._unknown = unknown
         self._zone = zone
         self._now = now
-        self._tags = {each.snapshot_id: each.tags for each in inventory.snapshots}
+        known = (*inventory.snapshots, *inventory.strays)
+        self._tags = {each.snapshot_id: each.tags for each in known}
 
     def reasons(self, images: Sequence[Image], snapshot_ids: Sequence[str]) -> dict[str, str]:
         """Return which of the images and of the snapshots without an image are spared, and why.

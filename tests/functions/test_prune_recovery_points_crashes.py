@@ -1,0 +1,108 @@
+"""Whatever call a pruning dies at, and whichever fails or goes astray: it ends the same."""
+
+from functools import cache
+
+import pytest
+
+from stillpoint.tags import Tag
+from tests.functions.cloud import Crash, Moment, crash
+from tests.functions.prune_cloud import OVERSEAS, Estate, an_estate, fates
+
+CALLS = 35
+"""How many calls one sweep of the scene makes."""
+FINAL = "2d"
+
+
+def set_the_scene(estate: Estate) -> None:
+    """Let there be something of everything that a sweep meets."""
+    web, gone = estate.instance(retain="1", volumes=2), estate.instance(retain="1d")
+    last = estate.point(gone, retain="1d")
+    estate.terminate(gone)
+    points = [estate.point(web, retain="1") for _ in range(5)]
+    for image_id in (points[0], points[3]):
+        estate.copy(image_id)
+    estate.cloud.tag([points[1]], {Tag.HOLD: "true"})
+    for image_id in (points[2], last):
+        estate.cloud.call("EnableImageDeregistrationProtection", ImageId=image_id)
+        estate.cloud.tag([image_id], {Tag.PROTECTED: "deregistration"})
+    estate.cloud.call("DeregisterImage", ImageId=points[0])
+    estate.fail_the_next_image()
+    estate.point(web)
+    estate.cloud.world.faults.add({"name": "copy-failed"})
+    estate.copy(points[4], name=estate.cloud.images()[points[4]]["name"] + "-c2")
+    estate.cloud.wait(days=3)
+    estate.cloud.calls.clear()
+
+
+@cache
+def undisturbed() -> tuple[dict[str, set[str]], int, set[str]]:
+    """Return what is left, the calls that it took, and what went, if nothing happens."""
+    with an_estate() as estate:
+        set_the_scene(estate)
+        answer = estate.prune(final_retention=FINAL)
+        calls = len(estate.cloud.calls)
+        assert answer["failures"] == []
+        assert estate.cloud.events() == ["LastPointExpired"]
+        return estate.everything(), calls, fates(answer, "expired") | fates(answer, "orphaned")
+
+
+def test_the_scene_has_something_of_everything() -> None:
+    left, calls, went = undisturbed()
+    assert calls == CALLS
+    with an_estate() as estate:
+        set_the_scene(estate)
+        assert {image["state"] for image in estate.cloud.images().values()} == {
+            *("available", "failed")
+        }
+        assert len(estate.images()) == 6 + 1 - 1
+        assert len(estate.images(OVERSEAS)) == 3
+        # Of the recovery points: the two older ones, the last one of what is gone, a copy. Of the
+        # orphans: two snapshots, a failed image, a failed copy.
+        assert len(went) == 8
+        estate.prune(final_retention=FINAL)
+        assert len(estate.images()) == 2
+        assert len(estate.images(OVERSEAS)) == 1
+        assert estate.everything() == left
+
+
+@pytest.mark.parametrize("call", range(CALLS))
+def test_a_crash_before_any_call_is_made_good_by_the_next_pruning(call: int) -> None:
+    left, _, _ = undisturbed()
+    with an_estate() as estate:
+        set_the_scene(estate)
+        estate.cloud.moment = Moment(call, crash)
+        with pytest.raises(Crash):
+            estate.prune(final_retention=FINAL)
+        everything = estate.everything()
+        assert all(left[region] <= everything[region] for region in left)
+        estate.prune(final_retention=FINAL)
+        assert estate.everything() == left
+
+
+@pytest.mark.parametrize("call", range(CALLS))
+@pytest.mark.parametrize("is_lost", [False, True], ids=["failed", "lost"])
+def test_a_call_that_fails_or_whose_answer_is_lost_once_changes_nothing(
+    call: int, is_lost: bool
+) -> None:
+    left, calls, went = undisturbed()
+    with an_estate() as estate:
+        set_the_scene(estate)
+        estate.bumps.call, estate.bumps.is_lost = call, is_lost
+        answer = estate.prune(final_retention=FINAL)
+        assert len(estate.cloud.calls) >= calls + 1
+        assert answer["failures"] == []
+        assert fates(answer, "expired") | fates(answer, "orphaned") == went
+        assert estate.everything() == left
+        assert set(estate.cloud.events()) == {"LastPointExpired"}
+
+
+@pytest.mark.parametrize("seconds_between", [1, 3600])
+def test_two_prunings_one_after_the_other_are_as_one(seconds_between: int) -> None:
+    left, _, _ = undisturbed()
+    with an_estate() as estate:
+        set_the_scene(estate)
+        for _ in range(3):
+            estate.prune(final_retention=FINAL)
+            estate.cloud.wait(seconds=seconds_between)
+        assert estate.everything() == left
+        assert estate.cloud.events() == ["LastPointExpired"]
