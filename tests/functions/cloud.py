@@ -19,6 +19,7 @@ from unittest import mock
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.loaders import create_loader
 from moto.core.models import botocore_stubber
 
 from sandbox.ec2 import Physics, World
@@ -46,6 +47,8 @@ CALM: Mapping[str, object] = {
     "name_release_seconds": 0,
 }
 """Everything is visible at once, and takes as long as is easy to reckon with."""
+# To read EC2's model anew for every cloud would take most of the tests' time.
+_MODELS = create_loader()
 
 
 class Crash(BaseException):
@@ -291,6 +294,7 @@ def cloud_at(moment: datetime, **physics: object) -> Iterator[Cloud]:
     """
     cloud = Cloud(moment.astimezone(UTC), **physics)
     session = boto3.Session()
+    session._session.register_component("data_loader", _MODELS)
     # botocore asks all who are registered: moto, which serves the other tests, must not answer.
     session.events.unregister("before-send", botocore_stubber)  # type: ignore[arg-type] # may too
     session.events.register("before-send", cloud.answer)  # type: ignore[arg-type] # may answer

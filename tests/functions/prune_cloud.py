@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import boto3
 from botocore.exceptions import ConnectionClosedError
-from botocore.loaders import create_loader
 
 from sandbox.service_calls import ServiceError
 from sandbox.virtual.autoscaling import AutoScaling
@@ -24,9 +22,7 @@ REGIONS = (HOME, OVERSEAS)
 START = at("2026-10-01 00:00")
 DAILY: dict[str, object] = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
 DRY_RUN: dict[str, object] = {"dry_run": True}
-# To read EC2's model anew for every cloud would take most of the tests' time.
-_MODELS = create_loader()
-_NOT_COPIED = {Tag.COPYING, Tag.SHARED_WITH, Tag.PROTECTED, Tag.HOLD, Tag.COPY_TO}
+_NOT_COPIED = {*(Tag.COPYING, Tag.SHARED_WITH, Tag.PROTECTED, Tag.HOLD, Tag.COPY_TO), Tag.ENDED_AT}
 
 
 class Bumps:
@@ -81,7 +77,7 @@ class Estate:
         """Launch an instance with a daily schedule; further keywords are its owner's tags."""
         instance_id = self.cloud.launch(volumes=volumes)
         tags: dict[str, str] = {Tag.SCHEDULE: "daily 03:00"}
-        tags |= {f"stillpoint:{key}": value for key, value in owner.items()}
+        tags |= {f"stillpoint:{key.replace('_', '-')}": value for key, value in owner.items()}
         self.cloud.tag([instance_id], tags)
         return instance_id
 
@@ -93,6 +89,11 @@ class Estate:
         """Terminate an instance."""
         self.cloud.call("TerminateInstances", InstanceIds=[instance_id])
         self.cloud.wait(hours=2)
+
+    def let_it_be_believed(self, **variables: str) -> None:
+        """Let the daily sweep see that an instance is gone, and a week pass."""
+        self.prune(**variables)
+        self.cloud.wait(days=7)
 
     def until(self, moment: datetime) -> None:
         """Let time pass up to a moment, if it is still to come."""
@@ -202,9 +203,6 @@ class Estate:
 def an_estate(moment: datetime = START) -> Iterator[Estate]:
     """Let every client talk to a new cloud, in which a stack has been deployed."""
     with cloud_at(moment) as cloud:
-        session = boto3.DEFAULT_SESSION
-        assert session is not None
-        session._session.register_component("data_loader", _MODELS)
         yield Estate(cloud)
 
 

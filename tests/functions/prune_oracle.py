@@ -29,6 +29,8 @@ class Made:
     is_held: bool = False
     is_damaged: bool = False
     is_source_of_pending: bool = False
+    is_to_be_copied: bool = False
+    ended_at: datetime | None = None
     snapshots: set[str] = field(default_factory=set)
 
     @property
@@ -41,11 +43,40 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Loose:
+    """A snapshot of a recovery point whose image was deregistered by hand."""
+
+    snapshot_id: str
+    region: str
+    instance_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of an instance's points: by its tag now, or how long the last one stays."""
+    """What is asked of an instance's points: by its tag now, or how long the last one stays.
+
+    `is_gone` says that it is believed to be gone. `knows_copies` says that the Regions of its
+    copies answer, `after_backup` that this is not the daily sweep.
+    """
 
     retain: str | None
     final: timedelta | None
+    is_gone: bool = False
+    knows_copies: bool = True
+    after_backup: bool = False
+
+
+def newest_available(made: Iterable[Made]) -> Made | None:
+    """Return the point of one instance in one Region on which its end is written."""
+    available = [one for one in made if one.is_point and one.state == "available"]
+    return max(available, key=lambda one: one.occurrence, default=None)
+
+
+def is_believed(made: Iterable[Made], now: datetime) -> bool:
+    """Whether an instance that is not seen is believed to be gone."""
+    newest = newest_available(made)
+    return newest is not None and newest.ended_at is not None and now - newest.ended_at >= 7 * DAY
 
 
 def doomed_points(made: Iterable[Made], asked: Asked, now: datetime) -> set[Made]:
@@ -64,19 +95,53 @@ def doomed_points(made: Iterable[Made], asked: Asked, now: datetime) -> set[Made
     kept_of_all = _kept(everything, rules, speaks.zone, asked, now)
     gone = {one for one in launchable if one not in kept}
     gone |= {one for one in useless if one not in kept_of_all}
-    return {one for one in gone if not one.is_held and not one.is_source_of_pending}
+    if asked.after_backup:
+        gone = {one for one in gone if one.retain == points[0].retain}
+    return {one for one in gone if not one.is_held and not _awaits_a_copy(one, asked, now)}
 
 
-def doomed_orphans(made: Collection[Made], now: datetime) -> set[Made]:
+def _awaits_a_copy(one: Made, asked: Asked, now: datetime) -> bool:
+    if one.is_to_be_copied and (not asked.knows_copies or now - one.occurrence < 7 * DAY):
+        return True
+    return one.is_source_of_pending
+
+
+def doomed_orphans(made: Collection[Made], now: datetime, final: timedelta | None) -> set[Made]:
     """Return which images of one Region were never recovery points and go."""
-    proven = {one.instance_id for one in made if one.is_point and one.state == "available"}
     return {
         one
         for one in made
         if now - one.created_at >= GRACE
         and not one.is_held
-        and (one.state == "failed" or (not one.is_proven and one.instance_id in proven))
+        and (
+            one.state == "failed"
+            or (not one.is_proven and _is_spare(one.instance_id, one.created_at, made, now, final))
+        )
     }
+
+
+def doomed_snapshots(
+    loose: Iterable[Loose], made: Collection[Made], now: datetime, final: timedelta | None
+) -> set[str]:
+    """Return the ids of those snapshots without an image in one Region that go."""
+    return {
+        one.snapshot_id
+        for one in loose
+        if now - one.started_at >= GRACE
+        and _is_spare(one.instance_id, one.started_at, made, now, final)
+    }
+
+
+def _is_spare(
+    instance_id: str,
+    since: datetime,
+    made: Iterable[Made],
+    now: datetime,
+    final: timedelta | None,
+) -> bool:
+    """Whether an instance has something better, or would not want this any longer."""
+    has_better = any(one.is_launchable for one in made if one.instance_id == instance_id)
+    return has_better or (final is not None and now - since > final)
 
 
 def _kept(
@@ -86,7 +151,7 @@ def _kept(
     asked: Asked,
     now: datetime,
 ) -> set[Made]:
-    is_gone = asked.retain is None
+    is_gone = asked.is_gone
     kept = {
         one
         for rule in rules

@@ -124,6 +124,42 @@ def test_the_success_of_the_second_attempt_removes_snapshots_that_lost_their_ima
     assert existing() == all_made(backup)
 
 
+@pytest.mark.parametrize("kind", ["ami-", "snap-"])
+@pytest.mark.parametrize("hold", ["true", "until the audit is over"])
+def test_it_removes_nothing_that_somebody_has_put_on_hold(
+    stack: Stack, kind: str, hold: str
+) -> None:
+    backup = a_second_attempt(stack)
+    left = made_by(EXECUTION, backup.instance_ids[0])
+    (held,) = [each for each in left if each.startswith(kind)]
+    tag([held], {"stillpoint:hold": hold})
+    assert backup.complete()["status"] == "succeeded"
+    assert existing() == all_made(backup) | left
+
+
+def test_it_removes_nothing_of_snapshots_on_hold_that_lost_their_image(stack: Stack) -> None:
+    backup = a_second_attempt(stack)
+    left = made_by(EXECUTION, backup.instance_ids[0])
+    (image,) = [each for each in left if each.startswith("ami-")]
+    client("ec2").deregister_image(ImageId=image)
+    tag(sorted(left - {image}), {"stillpoint:hold": "true"})
+    backup.complete()
+    assert existing() == all_made(backup) | left - {image}
+
+
+def test_a_hold_on_what_one_attempt_made_keeps_nothing_of_another(stack: Stack) -> None:
+    backup = a_second_attempt(stack)
+    (web,) = backup.instance_ids
+    backup.event["execution"], backup.event["backup"]["attempt"] = f"{EXECUTION}-3", 3
+    third = all_made(backup)
+    tag(sorted(third), {"stillpoint:execution": f"{EXECUTION}-3"})
+    held = made_by(EXECUTION, web)
+    tag(sorted(held), {"stillpoint:hold": "true"})
+    made_by(AGAIN, web)
+    backup.complete()
+    assert existing() == third | held
+
+
 def test_the_success_of_the_third_attempt_removes_what_both_others_have_left(
     stack: Stack,
 ) -> None:

@@ -53,6 +53,15 @@ def test_what_a_clean_stop_proves_is_written_on_the_image_and_every_snapshot(
     assert len(backup.everything_made()) == 4
 
 
+def test_a_backup_that_an_earlier_version_planned_says_no_zone(stack: Stack) -> None:
+    backup = a_captured(stack)
+    del backup.event["backup"]["members"][0]["time_zone"]
+    assert backup.complete()["status"] == "succeeded"
+    for tags in backup.everything_made():
+        assert "stillpoint:time-zone" not in tags
+        assert tags["stillpoint:retain"] == "14"
+
+
 def test_the_owners_tags_are_copied_and_never_those_of_aws(stack: Stack) -> None:
     backup = a_captured(stack)
     (instance_id,) = backup.instance_ids

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from stillpoint.aws.client import client
-from stillpoint.errors import AwsUnavailable
+from stillpoint.aws.complete_backup import SAFEGUARD_CHECKS
 from tests.functions.captured import SOON, Captured, a_captured, a_failure
 from tests.functions.faults import answered, refused, throttled
 from tests.functions.fleet import tag, tags_of
@@ -101,10 +101,41 @@ def test_what_a_failed_backup_leaves_can_be_removed_by_the_next_attempt(
 @pytest.mark.usefixtures("calls")
 def test_a_call_that_was_cut_short_goes_on_where_it_ended(stack: Stack) -> None:
     backup = a_captured(stack, 2)
-    with throttled("ec2", "ModifySnapshotAttribute"), pytest.raises(AwsUnavailable):
-        complete(backup)
+    with throttled("ec2", "ModifySnapshotAttribute"):
+        assert complete(backup) == {"status": "pending", "wait_seconds": 60}
     assert stack.events() == []
+    assert stack.metrics() == []
+    assert "stillpoint:recovery-point" not in tags_of(backup.instance_ids[0])
     tag([backup.image_ids[1]], {"stillpoint:shared-with": FRIEND})
     assert complete(backup)["status"] == "succeeded"
     assert [launchers(image_id) for image_id in backup.image_ids] == [[FRIEND], []]
+    assert stack.events() == ["BackupSucceeded"]
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize("operation", ["ModifySnapshotAttribute", "ModifyImageAttribute"])
+def test_while_aws_does_not_answer_the_backup_is_looked_at_again_and_is_good_in_the_end(
+    stack: Stack, operation: str
+) -> None:
+    backup = a_captured(stack, 2)
+    with throttled("ec2", operation):
+        for checks in (0, 1, SAFEGUARD_CHECKS - 1):
+            assert complete(backup, checks=checks)["status"] == "pending"
+        assert stack.events() == []
+        assert complete(backup, checks=SAFEGUARD_CHECKS)["status"] == "succeeded"
+    failed, succeeded = stack.messages()
+    assert (failed["event"], succeeded["event"]) == ("ProtectionFailed", "BackupSucceeded")
+    assert [row["image_id"] for row in failed["instances"]] == backup.image_ids
+    assert all("AWS did not answer" in row["why"] for row in failed["instances"])
+    assert "RequestLimitExceeded" in failed["instances"][0]["why"]
+    assert all("stillpoint:recovery-point" in tags_of(each) for each in backup.instance_ids)
+
+
+@pytest.mark.usefixtures("calls")
+def test_it_is_not_held_up_if_aws_answers_at_the_last_look(stack: Stack) -> None:
+    backup = a_captured(stack)
+    with throttled("ec2", "ModifyImageAttribute"):
+        complete(backup, checks=SAFEGUARD_CHECKS - 1)
+    assert complete(backup, checks=SAFEGUARD_CHECKS)["status"] == "succeeded"
+    assert launchers(backup.image_ids[0]) == [FRIEND]
     assert stack.events() == ["BackupSucceeded"]

@@ -102,17 +102,26 @@ def test_a_key_that_cannot_be_used_is_told_of_with_the_words_of_ec2(cloud: Cloud
     assert len(cloud.copies(image_id, WEST)) == len(cloud.snapshots(WEST)) == 1
 
 
-def test_a_copy_that_hangs_is_given_up_after_a_day(cloud: Cloud) -> None:
+def test_a_copy_that_hangs_is_told_of_after_a_day_and_given_up_after_a_week(cloud: Cloud) -> None:
     image_id = a_point(cloud)
     cloud.world.faults.add({"name": "copy-stuck"})
     look(cloud)
+    begun = cloud.now
     cloud.wait(hours=23)
     assert look(cloud)["waiting"] == [pair(image_id)]
+    assert cloud.events() == []
     cloud.wait(hours=1)
+    assert look(cloud)["waiting"] == [pair(image_id)]
+    (message,) = cloud.messages("CopyFailed")
+    assert "is pending, 0 of 1 snapshots are complete" in message["instances"][0]["why"]
+    assert "state now" not in message["text"]
+    (hanging,) = cloud.copies(image_id, WEST)
+    cloud.wait(seconds=(begun - cloud.now).total_seconds() + 7 * 86400 - 60)
+    assert look(cloud)["waiting"] == [pair(image_id)]
+    assert set(cloud.copies(image_id, WEST)) == {hanging}
+    cloud.wait(minutes=1)
     assert look(cloud)["failed"] == [pair(image_id)]
     assert cloud.copies(image_id, WEST) == {}
-    (message,) = cloud.messages("CopyFailed")
-    assert "still pending after 24 hours" in message["instances"][0]["why"]
     cloud.wait(minutes=5)
     look(cloud)
     cloud.wait(minutes=20)

@@ -89,10 +89,12 @@ def test_a_shorter_one_from_the_next_backup_on(estate: Estate) -> None:
     estate.prune()
     assert estate.images() == set(points)
     pending = estate.point(web, retain="2", ready=False)
-    estate.prune(backup_ended(web))
+    estate.prune()
     assert estate.images() == {*points, pending}
     estate.cloud.wait(minutes=10)
     estate.prune(backup_ended(web))
+    assert estate.images() == {*points, pending}
+    estate.prune()
     assert estate.images() == {points[3], pending}
 
 
@@ -108,7 +110,7 @@ def test_nothing_of_an_instance_expires_while_its_retention_cannot_be_read(
     web, erp = estate.instance(retain="for a while"), estate.instance(retain="1")
     of_web = estate.daily_points(web, 3, retain="1")
     of_erp = estate.daily_points(erp, 3, retain="1")
-    answer = estate.dry_run()
+    answer = estate.prune({"dry_run": True, "instances": [web]})
     assert "cannot be read" in reasons(answer, "kept")[of_web[0]]
     estate.prune()
     assert estate.images() == {*of_web, of_erp[2]}
@@ -121,7 +123,8 @@ def test_of_an_instance_that_is_gone_the_last_one_stays_until_final_retention(
     points = estate.daily_points(web, 3, retain="7d")
     copy = estate.copy(points[2])
     estate.terminate(web)
-    estate.cloud.wait(days=10)
+    estate.let_it_be_believed(final_retention="30d")
+    estate.cloud.wait(days=3)
     estate.prune(final_retention="30d")
     assert estate.images() == {points[2]}
     assert estate.cloud.events() == []
@@ -131,6 +134,9 @@ def test_of_an_instance_that_is_gone_the_last_one_stays_until_final_retention(
     (message,) = estate.cloud.messages("LastPointExpired")
     assert {report["image_id"] for report in message["instances"]} == {points[2], copy}
     assert {report["instance_id"] for report in message["instances"]} == {web}
+    assert {report["consistency"] for report in message["instances"]} == {"file-system"}
+    assert "consistency:    file-system" in message["text"]
+    assert "state now" not in message["text"]
     estate.prune(final_retention="30d")
     assert estate.cloud.events() == ["LastPointExpired"]
 
@@ -139,22 +145,10 @@ def test_the_last_one_stays_for_ever_if_that_is_asked_for(estate: Estate) -> Non
     web = estate.instance(retain="7d")
     points = estate.daily_points(web, 2, retain="7d")
     estate.terminate(web)
+    estate.let_it_be_believed(final_retention="forever")
     estate.cloud.wait(days=3000)
     estate.prune(final_retention="forever")
     assert estate.images() == {points[1]}
-
-
-def test_an_instance_that_lost_its_schedule_and_has_it_again_goes_on(estate: Estate) -> None:
-    web = estate.instance(retain="3")
-    points = estate.daily_points(web, 3, retain="3")
-    estate.untag(web, Tag.SCHEDULE)
-    estate.cloud.wait(days=5)
-    estate.prune(final_retention="30d")
-    assert estate.images() == set(points)
-    estate.cloud.tag([web], {Tag.SCHEDULE: "daily 03:00"})
-    newer = estate.point(web, retain="3")
-    estate.prune(final_retention="30d")
-    assert estate.images() == {*points[1:], newer}
 
 
 def test_the_copies_expire_by_what_there_is_in_their_own_region(estate: Estate) -> None:
@@ -189,20 +183,26 @@ def test_a_dry_run_deletes_nothing_and_tells_the_fate_of_each(estate: Estate) ->
     assert estate.everything() == before
     assert fates(answer, "expired") == {points[1]}
     assert fates(answer, "spared") == {points[0]}
-    assert fates(answer, "kept") == {*points[2:], copy}
+    assert fates(answer, "kept") == set()
     assert answer["kept"] == 4
+    (row,) = [row for row in answer["recovery_points"] if row["fate"] == "expired"]
+    assert (row["region"], row["instance_id"]) == (HOME, web)
+    assert row["occurrence"]
     assert reasons(answer, "spared")[points[0]] == "it is held until the tag is removed"
-    assert {row["region"] for row in answer["recovery_points"]} == {HOME, OVERSEAS}
-    assert all(row["instance_id"] == web for row in answer["recovery_points"])
-    assert all(row["occurrence"] for row in answer["recovery_points"])
+    assert copy in estate.images(OVERSEAS)
 
 
-def test_a_dry_run_can_be_asked_for_one_instance(estate: Estate) -> None:
+def test_a_dry_run_for_some_instances_tells_of_what_is_kept_too(estate: Estate) -> None:
     web, erp = estate.instance(retain="1"), estate.instance(retain="1")
     of_web = estate.daily_points(web, 2, retain="1")
     estate.daily_points(erp, 2, retain="1")
+    copy = estate.copy(of_web[1])
     answer = estate.prune({"dry_run": True, "instances": [web]})
-    assert {row["image_id"] for row in answer["recovery_points"]} == set(of_web)
+    assert fates(answer, "expired") == {of_web[0]}
+    assert fates(answer, "kept") == {of_web[1], copy}
+    assert {row["region"] for row in answer["recovery_points"]} == {HOME, OVERSEAS}
+    assert all(row["instance_id"] == web for row in answer["recovery_points"])
+    assert all(row["occurrence"] for row in answer["recovery_points"])
 
 
 def test_the_outcome_is_counted(estate: Estate, capsys: pytest.CaptureFixture[str]) -> None:

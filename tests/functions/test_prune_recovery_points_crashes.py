@@ -1,14 +1,15 @@
 """Whatever call a pruning dies at, and whichever fails or goes astray: it ends the same."""
 
+from datetime import timedelta
 from functools import cache
 
 import pytest
 
-from stillpoint.tags import Tag
+from stillpoint.tags import Tag, iso
 from tests.functions.cloud import Crash, Moment, crash
-from tests.functions.prune_cloud import OVERSEAS, Estate, an_estate, fates
+from tests.functions.prune_cloud import OVERSEAS, REGIONS, Estate, an_estate, fates
 
-CALLS = 35
+CALLS = 37
 """How many calls one sweep of the scene makes."""
 FINAL = "2d"
 
@@ -16,8 +17,11 @@ FINAL = "2d"
 def set_the_scene(estate: Estate) -> None:
     """Let there be something of everything that a sweep meets."""
     web, gone = estate.instance(retain="1", volumes=2), estate.instance(retain="1d")
-    last = estate.point(gone, retain="1d")
-    estate.terminate(gone)
+    last = estate.point(gone, retain="1d", ended_at=iso(estate.cloud.now - timedelta(days=5)))
+    lately = estate.instance(retain="1d")
+    estate.point(lately, retain="1d")
+    for instance_id in (gone, lately):
+        estate.terminate(instance_id)
     points = [estate.point(web, retain="1") for _ in range(5)]
     for image_id in (points[0], points[3]):
         estate.copy(image_id)
@@ -54,15 +58,24 @@ def test_the_scene_has_something_of_everything() -> None:
         assert {image["state"] for image in estate.cloud.images().values()} == {
             *("available", "failed")
         }
-        assert len(estate.images()) == 6 + 1 - 1
+        assert len(estate.images()) == 6 + 2 - 1
         assert len(estate.images(OVERSEAS)) == 3
         # Of the recovery points: the two older ones, the last one of what is gone, a copy. Of the
         # orphans: two snapshots, a failed image, a failed copy.
         assert len(went) == 8
         estate.prune(final_retention=FINAL)
-        assert len(estate.images()) == 2
+        assert len(estate.images()) == 3
         assert len(estate.images(OVERSEAS)) == 1
         assert estate.everything() == left
+
+
+def ends_written(estate: Estate) -> int:
+    """Return how many images say since when their instance is not seen."""
+    return sum(
+        Tag.ENDED_AT in image["tags"]
+        for region in REGIONS
+        for image in estate.cloud.images(region).values()
+    )
 
 
 @pytest.mark.parametrize("call", range(CALLS))
@@ -77,6 +90,8 @@ def test_a_crash_before_any_call_is_made_good_by_the_next_pruning(call: int) -> 
         assert all(left[region] <= everything[region] for region in left)
         estate.prune(final_retention=FINAL)
         assert estate.everything() == left
+        # Of the one that went lately, and of the one that is not copied overseas any more.
+        assert ends_written(estate) == 2
 
 
 @pytest.mark.parametrize("call", range(CALLS))
@@ -93,6 +108,7 @@ def test_a_call_that_fails_or_whose_answer_is_lost_once_changes_nothing(
         assert answer["failures"] == []
         assert fates(answer, "expired") | fates(answer, "orphaned") == went
         assert estate.everything() == left
+        assert ends_written(estate) == 2
         assert set(estate.cloud.events()) == {"LastPointExpired"}
 
 

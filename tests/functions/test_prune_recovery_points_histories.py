@@ -1,6 +1,6 @@
 """Weeks of backups, copies, changes of mind and outages: what ought to be left is left."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from random import Random
 
@@ -19,7 +19,17 @@ from tests.functions.prune_cloud import (
     backup_ended,
     fates,
 )
-from tests.functions.prune_oracle import DAY, Asked, Made, doomed_orphans, doomed_points
+from tests.functions.prune_oracle import (
+    DAY,
+    Asked,
+    Loose,
+    Made,
+    doomed_orphans,
+    doomed_points,
+    doomed_snapshots,
+    is_believed,
+    newest_available,
+)
 
 RETAINS = ["1", "3", "5d", "2w", "2d 2w", "3d 1m", "2d 1w 1m 1y"]
 FINALS = {"10d": 10 * DAY, "60d": 60 * DAY, "forever": None}
@@ -34,9 +44,10 @@ class History:
         self.random = random
         self.final = random.choice(list(FINALS))
         self.made: list[Made] = []
-        self.loose: dict[str, tuple[str, datetime]] = {}  # snapshots without an image
+        self.loose: list[Loose] = []
         self.retains: dict[str, str | None] = {}  # None: gone, or without a schedule
         self.zones: dict[str, str] = {}
+        self.copied: set[str] = set()  # to OVERSEAS
         self.existing: set[str] = set()
         self.foreign: dict[str, set[str]] = {region: set() for region in REGIONS}
 
@@ -48,15 +59,19 @@ class History:
 
     def launch(self) -> None:
         retain = self.random.choice(RETAINS)
-        instance_id = self.estate.instance(volumes=2, retain=retain)
+        copied = {"copy_to": OVERSEAS} if self.random.random() < 0.8 else {}
+        instance_id = self.estate.instance(volumes=2, retain=retain, **copied)
         self.retains[instance_id] = retain
+        self.copied |= {instance_id} if copied else set()
         self.zones[instance_id] = self.random.choice(["UTC", "Asia/Seoul"])
         self.existing.add(instance_id)
 
     def change_something(self) -> None:
         instance_ids = sorted(self.existing)
         points = [one for one in self.made if one.is_point]
-        of_instances = [self.retag, self.take_the_schedule, self.terminate] * bool(instance_ids)
+        of_instances = [
+            *(self.retag, self.retag, self.take_the_schedule, self.terminate, self.copy_elsewhere)
+        ] * bool(instance_ids)
         of_points = [self.hold, self.lift, self.damage, self.disable, self.lose] * bool(points)
         change = self.random.randrange(1 + len(of_instances) + len(of_points))
         if change == 0:
@@ -76,6 +91,15 @@ class History:
     def take_the_schedule(self, instance_id: str) -> None:
         self.estate.untag(instance_id, Tag.SCHEDULE)
         self.retains[instance_id] = None
+
+    def copy_elsewhere(self, instance_id: str) -> None:
+        """Let an instance be copied to the other Region no more, or again."""
+        if instance_id in self.copied:
+            self.copied.discard(instance_id)
+            self.estate.untag(instance_id, Tag.COPY_TO)
+        else:
+            self.copied.add(instance_id)
+            self.estate.cloud.tag([instance_id], {Tag.COPY_TO: OVERSEAS})
 
     def terminate(self, instance_id: str) -> None:
         self.estate.terminate(instance_id)
@@ -110,8 +134,12 @@ class History:
             return
         self.estate.cloud.call("DeregisterImage", region=one.region, ImageId=one.image_id)
         self.made.remove(one)
-        for snapshot in one.snapshots:
-            self.loose[snapshot] = one.region, one.created_at
+        answer = self.estate.cloud.call(
+            "DescribeSnapshots", region=one.region, SnapshotIds=sorted(one.snapshots)
+        )
+        for row in answer["Snapshots"]:
+            made = Loose(row["SnapshotId"], one.region, one.instance_id, row["StartTime"])
+            self.loose.append(made)
 
     # ------------------------------------------------------------ what Stillpoint does
 
@@ -128,8 +156,12 @@ class History:
         one = self._remember(HOME, image_id, instance_id, retain)
         one.state = "failed" if becomes == "failed" else "available"
         one.is_proven = becomes != "unproven"
-        if becomes == "good" and self.random.random() < 0.6:
-            self._copy(one)
+        if becomes == "good" and instance_id in self.copied:
+            if self.random.random() < 0.75:
+                self._copy(one)
+            else:
+                one.is_to_be_copied = True
+                self.estate.cloud.tag([image_id], {Tag.COPYING: OVERSEAS})
 
     def _copy(self, source: Made) -> None:
         if fails := self.random.random() < 0.15:
@@ -173,13 +205,16 @@ class History:
         names = {one.image_id for one in goes} | (
             self._loose_to_go(out) if event is DAILY and out != HOME else set()
         )
+        marked = self._ends(out) if event is DAILY and out != HOME else {}
         if event is DAILY:
             self._try_dry(out, names)
         self._invoke(event, out)
         if fault is not None:
             self.estate.cloud.world.faults.clear(fault)
+        for one, ended_at in marked.items():
+            one.ended_at = ended_at
         self.made = [one for one in self.made if one not in goes]
-        self.loose = {key: what for key, what in self.loose.items() if key not in names}
+        self.loose = [one for one in self.loose if one.snapshot_id not in names]
         self.check()
 
     def _invoke(self, event: dict[str, object], out: str | None) -> None:
@@ -211,19 +246,47 @@ class History:
                 continue
             for instance_id, retain in self.retains.items():
                 if event is DAILY or instance_id in str(event):
-                    asked = Asked(retain, FINALS[self.final])
                     of_it = [one for one in here if one.instance_id == instance_id]
+                    is_over = self._is_over(instance_id, region)
+                    asked = Asked(
+                        retain=None if is_over else retain,
+                        final=FINALS[self.final],
+                        is_gone=is_over and is_believed(of_it, self.now),
+                        knows_copies=region == OVERSEAS or out != OVERSEAS,
+                        after_backup=event is not DAILY,
+                    )
                     goes |= doomed_points(of_it, asked, self.now)
             if event is DAILY:
-                goes |= doomed_orphans(here, self.now)
+                goes |= doomed_orphans(here, self.now, FINALS[self.final])
         return goes
 
+    def _is_over(self, instance_id: str, region: str) -> bool:
+        """Whether an instance is not seen, or not copied to the Region any more."""
+        is_elsewhere = region == OVERSEAS and instance_id not in self.copied
+        return self.retains[instance_id] is None or is_elsewhere
+
+    def _ends(self, out: str | None) -> dict[Made, datetime | None]:
+        """Return since when the instances of the newest points are not seen, by these points."""
+        marked: dict[Made, datetime | None] = {}
+        for instance_id in self.retains:
+            for region in {*REGIONS} - {out}:
+                newest = newest_available(
+                    one
+                    for one in self.made
+                    if (one.region, one.instance_id) == (region, instance_id)
+                )
+                if newest is not None:
+                    since = newest.ended_at or self.now.replace(microsecond=0)
+                    marked[newest] = since if self._is_over(instance_id, region) else None
+        return marked
+
     def _loose_to_go(self, out: str | None) -> set[str]:
-        return {
-            key
-            for key, (region, since) in self.loose.items()
-            if self.now - since >= timedelta(days=2, minutes=1) and region != out
-        }
+        goes: set[str] = set()
+        for region in {*REGIONS} - {out}:
+            here = [one for one in self.made if one.region == region]
+            loose = [one for one in self.loose if one.region == region]
+            goes |= doomed_snapshots(loose, here, self.now, FINALS[self.final])
+        return goes
 
     # ------------------------------------------------------------ what is left
 
@@ -251,7 +314,7 @@ class History:
             assert self.foreign[region] <= set(images)
             of_others = (set(images[key]["snapshots"]) for key in self.foreign[region])
             expected = set[str]().union(*of_others, *(one.snapshots for one in of_ours))
-            expected |= {key for key, (where, _) in self.loose.items() if where == region}
+            expected |= {one.snapshot_id for one in self.loose if one.region == region}
             assert set(self.estate.cloud.snapshots(region)) == expected
 
 
@@ -293,9 +356,9 @@ def test_in_the_end_nothing_of_an_instance_that_is_gone_is_left(random: Random, 
             history.terminate(instance_id)
         for one in history.made:
             history.lift(one)
-        estate.cloud.wait(days=4000)
-        for _ in range(2):
+        for _ in range(3):
             estate.prune(final_retention="60d", max_deletions_per_sweep="10000")
-        unproven = {one.image_id for one in history.made if not one.is_proven}
+            estate.cloud.wait(days=4000)
         for region, images in history.foreign.items():
-            assert estate.images(region) - images - unproven == set()
+            snapshots = {one for image in images for one in estate.snapshots_of(image, region)}
+            assert estate.everything()[region] == images | snapshots

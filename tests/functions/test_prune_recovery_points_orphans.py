@@ -44,12 +44,13 @@ def test_snapshots_whose_image_is_gone_are_deleted_after_two_days(estate: Estate
 
 
 def test_orphans_are_looked_for_in_every_region(estate: Estate) -> None:
-    copy = estate.copy(estate.point(estate.instance()))
-    lose_image(estate, copy, OVERSEAS)
+    web = estate.instance()
+    copies = [estate.copy(estate.point(web)) for _ in range(2)]
+    lose_image(estate, copies[0], OVERSEAS)
     estate.cloud.wait(days=3)
     estate.prune()
-    assert estate.cloud.snapshots(OVERSEAS) == {}
-    assert len(estate.cloud.snapshots(HOME)) == 1
+    assert set(estate.cloud.snapshots(OVERSEAS)) == set(estate.snapshots_of(copies[1], OVERSEAS))
+    assert len(estate.cloud.snapshots(HOME)) == 2
 
 
 def test_orphans_are_not_looked_for_after_a_backup(estate: Estate) -> None:
@@ -130,6 +131,9 @@ def test_one_that_has_lost_some_is_told_of_and_stays_until_it_expires(estate: Es
     assert report["image_id"] == damaged
     assert report["instance_id"] == web
     assert report["why"] == f"1 of its 2 snapshots in {HOME} are gone"
+    assert report["consistency"] == "file-system"
+    assert "consistency:    file-system" in message["text"]
+    assert "state now" not in message["text"]
     newer = [estate.point(web, retain="2") for _ in range(2)]
     estate.prune()
     assert estate.images() == set(newer)
@@ -147,6 +151,7 @@ def test_what_is_damaged_is_told_by_the_daily_sweep_alone(estate: Estate) -> Non
 def test_an_orphan_that_is_held_or_locked_or_in_use_stays(estate: Estate) -> None:
     web = estate.instance()
     held, locked, free = (lose_image(estate, estate.point(web))[0] for _ in range(3))
+    good = estate.point(web)
     estate.cloud.tag([held], {Tag.HOLD: "true"})
     estate.cloud.call("LockSnapshot", SnapshotId=locked, LockMode="governance", LockDuration=30)
     estate.fail_the_next_image()
@@ -157,7 +162,7 @@ def test_an_orphan_that_is_held_or_locked_or_in_use_stays(estate: Estate) -> Non
     assert fates(answer, "spared") == {held, locked, failed}
     assert fates(answer, "orphaned") == {free}
     assert {held, locked} < set(estate.cloud.snapshots())
-    assert estate.images() == {failed}
+    assert estate.images() == {good, failed}
 
 
 def test_the_snapshots_of_an_image_in_the_recycle_bin_stay_as_long_as_it(estate: Estate) -> None:
@@ -165,18 +170,72 @@ def test_the_snapshots_of_an_image_in_the_recycle_bin_stay_as_long_as_it(estate:
         image_days=7, snapshot_days=None, account=ACCOUNT, region=HOME
     )
     web = estate.instance()
-    point = estate.point(web)
+    point, newer = estate.point(web), estate.point(web)
     snapshots = lose_image(estate, point)
     estate.cloud.wait(days=3)
     answer = estate.prune()
     assert reasons(answer, "spared") == dict.fromkeys(snapshots, "its image is in the Recycle Bin")
     estate.cloud.call("RestoreImageFromRecycleBin", ImageId=point)
     estate.prune()
-    assert set(estate.snapshots_of(point)) == set(estate.cloud.snapshots())
+    assert {*estate.snapshots_of(point), *estate.snapshots_of(newer)} == set(
+        estate.cloud.snapshots()
+    )
     lose_image(estate, point)
     estate.cloud.wait(days=8)
     estate.prune()
+    assert set(estate.cloud.snapshots()) == set(estate.snapshots_of(newer))
+
+
+def test_the_snapshots_of_a_deregistered_point_stay_while_its_instance_has_no_other(
+    estate: Estate,
+) -> None:
+    web, erp = estate.instance(volumes=2), estate.instance()
+    lost, others = estate.point(web), lose_image(estate, estate.point(erp))
+    estate.point(erp)
+    (tagless, kept) = snapshots = lose_image(estate, lost)
+    estate.untag(tagless, Tag.CONSISTENCY)
+    estate.cloud.wait(days=3)
+    answer = estate.prune()
+    assert reasons(answer, "spared") == {kept: "its instance has no recovery point"}
+    assert fates(answer, "orphaned") == {tagless, *others}
+    assert set(snapshots) & set(estate.cloud.snapshots()) == {kept}
+    newer = estate.point(web)
+    estate.prune()
+    assert kept not in estate.cloud.snapshots()
+    assert newer in estate.images()
+
+
+def test_they_stay_until_final_retention(estate: Estate) -> None:
+    (snapshot,) = lose_image(estate, estate.point(estate.instance()))
+    estate.cloud.wait(days=29)
+    estate.prune(final_retention="30d")
+    assert set(estate.cloud.snapshots()) == {snapshot}
+    estate.cloud.wait(days=2)
+    estate.prune(final_retention="forever")
+    assert set(estate.cloud.snapshots()) == {snapshot}
+    estate.prune(final_retention="30d")
     assert estate.cloud.snapshots() == {}
+
+
+def test_an_image_that_hangs_goes_after_a_week_and_as_the_only_one_after_final_retention(
+    estate: Estate,
+) -> None:
+    web, erp = estate.instance(volumes=2), estate.instance()
+    good = estate.point(web)
+    for instance_id in (web, erp):
+        estate.cloud.world.configure(instance_id, image_seconds=1e9)
+    stuck, only = estate.point(web, ready=False), estate.point(erp, ready=False)
+    estate.cloud.wait(days=6, hours=23)
+    assert estate.prune()["orphans"] == []
+    estate.cloud.wait(hours=2)
+    answer = estate.prune()
+    assert reasons(answer, "orphaned") == {stuck: "it has been pending for a week"}
+    assert reasons(answer, "spared") == {only: "its instance has no other"}
+    assert estate.images() == {good, only}
+    assert len(estate.cloud.snapshots()) == 2 + 1
+    estate.cloud.wait(days=30)
+    estate.prune(final_retention="30d")
+    assert estate.images() == {good}
 
 
 def test_what_expires_can_be_restored_from_the_recycle_bin(estate: Estate) -> None:
@@ -217,7 +276,10 @@ def test_an_owners_own_snapshots_are_nobodys_orphans(estate: Estate) -> None:
 
 
 def test_a_dry_run_names_the_orphans_and_leaves_them(estate: Estate) -> None:
-    snapshots = lose_image(estate, estate.point(estate.instance()))
+    web = estate.instance()
+    snapshots = lose_image(estate, estate.point(web))
+    kept = estate.snapshots_of(estate.point(web))
     estate.cloud.wait(days=3)
     answer = estate.dry_run()
-    assert fates(answer, "orphaned") == set(snapshots) == set(estate.cloud.snapshots())
+    assert fates(answer, "orphaned") == set(snapshots)
+    assert set(estate.cloud.snapshots()) == {*snapshots, *kept}

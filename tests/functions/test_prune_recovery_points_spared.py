@@ -6,8 +6,10 @@ from datetime import timedelta
 import pytest
 
 from sandbox.virtual.stack import ACCOUNT
+from stillpoint.errors import PruneIncomplete
 from stillpoint.tags import Tag, iso
 from tests.functions.prune_cloud import (
+    DAILY,
     HOME,
     OVERSEAS,
     Estate,
@@ -114,10 +116,15 @@ def begin_to_copy(estate: Estate, image_id: str) -> str:
     return f"it is being copied to {OVERSEAS}"
 
 
+def wait_for_a_copy(estate: Estate, image_id: str) -> str:
+    estate.cloud.tag([image_id], {Tag.COPYING: OVERSEAS})
+    return "it is still to be copied"
+
+
 REASONS = [
     *(hold_image, hold_oddly, hold_snapshot, protect, protect_with_cooldown, launch),
     *(launch_and_stop, put_into_an_old_version_of_a_template, put_into_a_launch_configuration),
-    *(put_into_an_override, lock, begin_to_copy),
+    *(put_into_an_override, lock, begin_to_copy, wait_for_a_copy),
 ]
 
 
@@ -189,8 +196,34 @@ def test_while_a_region_is_silent_what_may_be_copied_to_it_stays(estate: Estate)
         waiting: f"it may be being copied to {OVERSEAS}, which does not answer"
     }
     assert fates(answer, "expired") == {done}
-    assert fates(answer, "kept") == {newest}
+    assert answer["kept"] == 2
+    assert newest in estate.images()
     assert len(answer["failures"]) == 1
+
+
+def test_what_is_still_to_be_copied_waits_for_a_week(estate: Estate) -> None:
+    web = estate.instance(retain="1", copy_to=OVERSEAS)
+    waiting = estate.point(web, retain="1", copying=OVERSEAS)
+    newest = estate.point(web, retain="1")
+    estate.cloud.wait(days=6, hours=23)
+    for event in (DAILY, backup_ended(web)):
+        assert reasons(estate.prune(event), "spared") == {waiting: "it is still to be copied"}
+    estate.cloud.wait(hours=1)
+    estate.prune(backup_ended(web))
+    assert estate.images() == {newest}
+
+
+def test_a_silent_region_keeps_what_is_to_be_copied_to_it_longer(estate: Estate) -> None:
+    web = estate.instance(retain="1", copy_to=OVERSEAS)
+    waiting, newest = estate.point(web, retain="1", copying=OVERSEAS), estate.point(web, retain="1")
+    estate.cloud.wait(days=30)
+    fault = estate.cloud.world.faults.add({"name": "region-outage", "region": OVERSEAS})
+    with pytest.raises(PruneIncomplete):
+        estate.prune()
+    assert estate.images() == {waiting, newest}
+    estate.cloud.world.faults.clear(fault)
+    estate.prune()
+    assert estate.images() == {newest}
 
 
 def test_nothing_goes_in_a_region_whose_uses_cannot_be_read(estate: Estate) -> None:
@@ -335,6 +368,7 @@ def test_what_is_not_ours_is_never_touched(
     before = {region: estate.cloud.images(region) for region in (HOME, OVERSEAS)}
     if gone:
         estate.terminate(web)
+        estate.let_it_be_believed()
         estate.cloud.wait(days=4000)
     estate.prune(backup_ended(web))
     estate.prune()

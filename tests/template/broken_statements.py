@@ -12,6 +12,7 @@ from tests.template.iam import (
     ELSEWHERE,
     INSTANCES,
     MADE,
+    OF_THE_NAME,
     ON_OUR_COPIES,
     ON_OURS,
     OWN_IMAGES,
@@ -40,12 +41,15 @@ PRESENT = {"aws:TagKeys": "false"}
 SCHEDULED = {f"aws:ResourceTag/{Tag.SCHEDULE}": "false"}
 IN_CYCLE = {f"aws:ResourceTag/{Tag.CYCLE}": "false"}
 COPYING_KEY = {"ForAllValues:StringEquals": {"aws:TagKeys": [Tag.COPYING]}}
+END_KEY = {"ForAllValues:StringEquals": {"aws:TagKeys": [Tag.ENDED_AT]}}
 SAFEGUARD_KEYS: dict[str, Any] = {
     "ForAllValues:StringEquals": {"aws:TagKeys": [Tag.PROTECTED, Tag.SHARED_WITH]},
     "Null": PRESENT,
 }
 COPIED_SNAPSHOTS = next(iter(COPIED - {COPIED_IMAGES}))
 ANY_COPIES = {"StringLike": ON_OUR_COPIES["StringLike"]}
+IS_COPY = {f"aws:ResourceTag/{Tag.COPY_OF}": "false"}
+ON_COPIES_OF_THE_NAME = {**OF_THE_NAME, "Null": IS_COPY}
 OF_ANY_REGION = {
     "StringEquals": ON_OUR_COPIES["StringEquals"],
     "StringLike": {f"aws:ResourceTag/{Tag.COPY_OF}": "*"},
@@ -81,7 +85,8 @@ BREAKS: list[tuple[Rule, Statement]] = [
         a_statement(
             "ec2:DeregisterImage",
             IMAGES,
-            {"StringEqualsIfExists": ON_OURS["StringEquals"]},  # true where there is no tag
+            # True where there is no tag.
+            {"StringEqualsIfExists": ON_OURS["StringEquals"], "Null": ON_OURS["Null"]},
         ),
     ),
     (
@@ -95,6 +100,24 @@ BREAKS: list[tuple[Rule, Statement]] = [
         a_statement("ec2:ModifySnapshotAttribute", SNAPSHOTS, if_tagged(Tag.STACK)),
     ),
     (iam.changes_of_what_is_not_ours, a_statement("ec2:LockSnapshot", SNAPSHOTS, TO_COPY_REGIONS)),
+    # Nor does the stack's name alone make it ours here: what has it may be another stack's copy.
+    *(
+        (iam.changes_of_what_is_not_ours, a_statement(action, resource, condition))
+        for condition in (OF_THE_NAME, ON_COPIES_OF_THE_NAME)
+        for action, resource in (
+            ("ec2:DeregisterImage", IMAGES),
+            ("ec2:DeleteSnapshot", SNAPSHOTS),
+            (iam.UNPROTECT, IMAGES),
+            ("ec2:EnableImageDeregistrationProtection", IMAGES),
+            ("ec2:ModifyImageAttribute", IMAGES),
+            ("ec2:ModifySnapshotAttribute", SNAPSHOTS),
+            ("ec2:LockSnapshot", SNAPSHOTS),
+        )
+    ),
+    (
+        iam.changes_of_what_is_not_ours,
+        a_statement("ec2:DeregisterImage", IMAGES, {"Null": ON_OURS["Null"]}),  # of anybody
+    ),
     # Elsewhere the stack's name alone does not make it ours, nor does being a copy.
     (iam.changes_of_what_is_not_ours, a_statement("ec2:DeregisterImage", COPIED_IMAGES, ON_OURS)),
     (
@@ -107,7 +130,7 @@ BREAKS: list[tuple[Rule, Statement]] = [
     ),
     (
         iam.changes_of_what_is_not_ours,
-        a_statement("ec2:DeleteSnapshot", COPIED_SNAPSHOTS, {**ON_OURS, **ANY_COPIES}),
+        a_statement("ec2:DeleteSnapshot", COPIED_SNAPSHOTS, {**OF_THE_NAME, **ANY_COPIES}),
     ),
     (
         iam.changes_of_what_is_not_ours,
@@ -180,7 +203,10 @@ BREAKS: list[tuple[Rule, Statement]] = [
     (iam.foreign_tags, a_statement("ec2:DeleteTags", INSTANCES)),
     (iam.foreign_tags, a_statement("ec2:CreateTags", sorted(MADE))),
     (iam.foreign_tags, a_statement("ec2:DeleteTags", sorted(MADE), ON_OURS)),
-    (iam.foreign_tags, a_statement("ec2:DeleteTags", OWN_IMAGES, {**ON_OURS, **COPYING_KEY})),
+    # Evidence is not for a copy of another stack of the name.
+    (iam.foreign_tags, a_statement("ec2:CreateTags", sorted(MADE), OF_THE_NAME)),
+    (iam.foreign_tags, a_statement("ec2:CreateTags", sorted(MADE), ON_COPIES_OF_THE_NAME)),
+    (iam.foreign_tags, a_statement("ec2:DeleteTags", OWN_IMAGES, {**OF_THE_NAME, **COPYING_KEY})),
     (
         iam.foreign_tags,
         a_statement("ec2:DeleteTags", OWN_IMAGES, {"Null": PRESENT, **COPYING_KEY}),
@@ -191,14 +217,43 @@ BREAKS: list[tuple[Rule, Statement]] = [
             "ec2:DeleteTags",
             OWN_IMAGES,
             {
-                **ON_OURS,
+                **OF_THE_NAME,
                 "Null": PRESENT,
                 "ForAllValues:StringEquals": {"aws:TagKeys": [Tag.COPYING, Tag.STACK]},
             },
         ),
     ),
+    # Nor is the end of its instance noted on one.
+    *(
+        (iam.foreign_tags, a_statement(action, resource, condition))
+        for action in ("ec2:CreateTags", "ec2:DeleteTags")
+        for resource, condition in (
+            (OWN_IMAGES, {**OF_THE_NAME, "Null": PRESENT, **END_KEY}),
+            (OWN_IMAGES, {**OF_THE_NAME, "Null": {**PRESENT, **IS_COPY}, **END_KEY}),
+            (OWN_IMAGES, {"Null": {**PRESENT, **ON_OURS["Null"]}, **END_KEY}),
+            (OWN_IMAGES, {**ON_OURS, **END_KEY}),
+            (COPIED_IMAGES, {**OF_ANY_REGION, "Null": PRESENT, **END_KEY}),
+            (COPIED_IMAGES, {**ON_OUR_COPIES, **END_KEY}),
+            (COPIED_IMAGES, {**TO_COPY_REGIONS, "Null": PRESENT, **END_KEY}),
+        )
+    ),
+    (
+        iam.foreign_tags,
+        a_statement(
+            "ec2:DeleteTags",
+            OWN_IMAGES,
+            {
+                **ON_OURS,
+                "Null": {**PRESENT, **ON_OURS["Null"]},
+                "ForAllValues:StringEquals": {"aws:TagKeys": [Tag.ENDED_AT, Tag.HOLD]},
+            },
+        ),
+    ),
     (iam.foreign_tags, a_statement("ec2:CreateTags", COPIED_IMAGES, ON_OUR_COPIES)),
-    (iam.foreign_tags, a_statement("ec2:CreateTags", COPIED_IMAGES, {**ON_OURS, **SAFEGUARD_KEYS})),
+    (
+        iam.foreign_tags,
+        a_statement("ec2:CreateTags", COPIED_IMAGES, {**OF_THE_NAME, **SAFEGUARD_KEYS}),
+    ),
     (
         iam.foreign_tags,
         a_statement("ec2:DeleteTags", COPIED_IMAGES, {**ON_OUR_COPIES, **SAFEGUARD_KEYS}),

@@ -63,13 +63,17 @@ WORK_LIST = frozenset({Tag.COPYING})
 """The key that the copying writes on images, and takes off them."""
 SAFEGUARD_TAGS = frozenset({Tag.PROTECTED, Tag.SHARED_WITH})
 """The keys that it writes on copies."""
+END_TAGS = frozenset({Tag.ENDED_AT})
+"""The key that the pruning writes on images and copies, and takes off them."""
 
 type Condition = Mapping[str, Mapping[str, Any]]
 
 ON_SCHEDULED: Condition = {"Null": {f"aws:ResourceTag/{Tag.SCHEDULE}": "false"}}
 ON_IN_CYCLE: Condition = {"Null": {f"aws:ResourceTag/{Tag.CYCLE}": "false"}}
 BY_CREATE_IMAGE: Condition = {"StringEquals": {"ec2:CreateAction": "CreateImage"}}
-ON_OURS: Condition = {"StringEquals": {f"aws:ResourceTag/{Tag.STACK}": "${AWS::StackName}"}}
+OF_THE_NAME: Condition = {"StringEquals": {f"aws:ResourceTag/{Tag.STACK}": "${AWS::StackName}"}}
+"""Of this stack or of one with its name in another Region, which copies to this one."""
+ON_OURS: Condition = {**OF_THE_NAME, "Null": {f"aws:ResourceTag/{Tag.COPY_OF}": "true"}}
 MADE_OURS: Condition = {"StringEquals": {f"aws:RequestTag/{Tag.STACK}": "${AWS::StackName}"}}
 
 OUR_COPIES_ARE_OF = "${AWS::Region}:*"
@@ -78,7 +82,7 @@ ELSEWHERE = {"aws:RequestedRegion": COPY_REGIONS}
 TO_COPY_REGIONS: Condition = {"StringEquals": ELSEWHERE}
 BY_COPY_IMAGE: Condition = {"StringEquals": {"ec2:CreateAction": "CopyImage", **ELSEWHERE}}
 ON_OUR_COPIES: Condition = {
-    "StringEquals": {**ON_OURS["StringEquals"], **ELSEWHERE},
+    "StringEquals": {**OF_THE_NAME["StringEquals"], **ELSEWHERE},
     "StringLike": {f"aws:ResourceTag/{Tag.COPY_OF}": OUR_COPIES_ARE_OF},
 }
 COPIED_OURS: Condition = {
@@ -179,8 +183,8 @@ def destructive_actions(found: Iterable[Statement]) -> list[str]:
 def changes_of_what_is_not_ours(found: Iterable[Statement]) -> list[str]:
     """Only images and snapshots with the ownership tag of this stack are removed or changed.
 
-    In another Region, only those that say besides that they are copies from this one: a stack of
-    the same name may live there.
+    A stack of the same name may live in another Region. So in this Region only those are that are
+    no copies, which may be from there, and in others only those that are copies from this one.
     """
     return [
         f"{action} is allowed on {', '.join(each.resources)} if {dict(each.condition)}"
@@ -241,7 +245,10 @@ def foreign_tags(found: Iterable[Statement]) -> list[str]:
         for action in {"ec2:CreateTags", "ec2:DeleteTags"} & set(each.actions):
             resources = frozenset(each.resources)
             on_instances = resources == {INSTANCES} and _only_our_keys(each, action)
-            on_images = resources == {OWN_IMAGES} and each.condition == _only(WORK_LIST, ON_OURS)
+            on_images = (
+                resources == {OWN_IMAGES}
+                and each.condition in (_only(WORK_LIST, ON_OURS), _only(END_TAGS, ON_OURS))
+            ) or (resources == {COPIED_IMAGES} and each.condition == _only(END_TAGS, ON_OUR_COPIES))
             on_made = action == "ec2:CreateTags" and (
                 (resources <= MADE and each.condition in (ON_OURS, BY_CREATE_IMAGE))
                 or (resources <= COPIED and each.condition == BY_COPY_IMAGE)
@@ -272,7 +279,7 @@ def written_keys(found: Iterable[Statement], action: str, arn: str = INSTANCES) 
 def _only(keys: Iterable[str], condition: Condition) -> Condition:
     """The condition, and that these keys are written and no others."""
     written = {"ForAllValues:StringEquals": {"aws:TagKeys": sorted(keys)}}
-    return {**condition, "Null": {"aws:TagKeys": "false"}, **written}
+    return {**condition, "Null": {**condition.get("Null", {}), "aws:TagKeys": "false"}, **written}
 
 
 def _only_our_keys(statement: Statement, action: str) -> bool:

@@ -40,9 +40,13 @@ def test_no_text_only_looks_like_an_expression() -> None:
 @SIZES
 def test_prepare_keeps_its_answer_as_lists(ids: list[str]) -> None:
     assign = STATES["PrepareBackup"]["Assign"]
-    payload = {"members": [member(i) for i in ids], "refusals": [{"code": i} for i in ids]}
-    for name in ("members", "refusals"):
-        assert value(assign[name], result={"Payload": payload}) == payload[name]
+    payload = {
+        "members": [member(i) for i in ids],
+        "refusals": [{"code": i} for i in ids],
+        "warnings": [{"code": i} for i in ids],
+    }
+    for name, expected in payload.items():
+        assert value(assign[name], result={"Payload": payload}) == expected
 
 
 def test_an_error_of_prepare_keeps_the_planned_members_and_a_cause_of_bounded_length() -> None:
@@ -52,6 +56,7 @@ def test_an_error_of_prepare_keeps_the_planned_members_and_a_cause_of_bounded_le
         {"context": CONTEXT, "errorOutput": CAUGHT},
     )
     assert assign["members"] == CONTEXT["Execution"]["Input"]["members"]
+    assert (assign["refusals"], assign["warnings"]) == ([], [])
     (failure,) = assign["failures"]
     assert (failure["phase"], failure["error"]) == ("prepare", "Ec2.Ec2Exception")
     assert len(failure["cause"]) == 1000

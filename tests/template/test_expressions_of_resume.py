@@ -306,6 +306,7 @@ def test_what_complete_is_given_is_what_it_reads(ids: list[str]) -> None:
     variables = {
         "members": [member(i) for i in ids],
         "refusals": [],
+        "warnings": [{"instance_id": i, "reason": "It is odd.", "remedy": "Look."} for i in ids],
         "stops": [{"instance_id": i, "requested_at": ago(minutes=3)} for i in ids],
         "stopped_at": dict.fromkeys(ids, ago(minutes=2)),
         "capture_from": ago(minutes=2),
@@ -322,6 +323,8 @@ def test_what_complete_is_given_is_what_it_reads(ids: list[str]) -> None:
     record = Record.parse(payload)
     assert [each.instance_id for each in record.members] == ids
     assert all(each.downtime is not None and each.volumes == 1 for each in record.members)
+    assert [record.warnings_of(i) for i in ids] == [("It is odd. Look.",) for _ in ids]
+    assert len(record.warnings) == len(ids)
 
 
 @pytest.mark.parametrize(

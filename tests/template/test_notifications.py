@@ -1,6 +1,8 @@
 """Whatever goes wrong is heard of: the alarms, and the topic with its key."""
 
 import itertools
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -30,8 +32,30 @@ ALARMS: dict[str, tuple[str, set[str], list[dict[str, str]]]] = {
     "RecoveryFailingAlarm": ("AWS/Lambda", {"Errors"}, [RECOVERY]),
     "RecoverySilentAlarm": ("AWS/Lambda", {"Invocations"}, [RECOVERY]),
     "RetentionFailingAlarm": ("AWS/Lambda", {"Errors"}, [PRUNING, COPYING]),
+    "CopyingSilentAlarm": ("AWS/Lambda", {"Invocations"}, [COPYING]),
     "RecoveryDeadLettersAlarm": ("AWS/SQS", LETTERS, [RECOVERY_QUEUE]),
 }
+# The alarm that is of no use unless there are Regions to copy to.
+OF_COPIES = "CopyingSilentAlarm"
+# Each alarm on silence, with the schedule rule of what it listens to.
+SILENCES = {
+    "PlannerSilentAlarm": "PlanBackupsFunctionTick",
+    "RecoverySilentAlarm": "RecoverInstancesFunctionSweep",
+    "CopyingSilentAlarm": "CopyRecoveryPointsFunctionTick",
+}
+
+
+def silences(stack: Stack) -> dict[str, Mapping[str, Any]]:
+    """The alarms of a stack on silence."""
+    alarms = stack.of_type("AWS::CloudWatch::Alarm").items()
+    return {name: alarm for name, alarm in alarms if name.endswith("SilentAlarm")}
+
+
+def counted(alarm: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The one metric that an alarm on silence counts."""
+    (found,) = (each["MetricStat"] for each in alarm["Metrics"] if "MetricStat" in each)
+    metric: Mapping[str, Any] = found
+    return metric
 
 
 def watched(alarm: dict[str, Any]) -> list[dict[str, Any]]:
@@ -41,21 +65,22 @@ def watched(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_there_is_an_alarm_for_everything_that_can_go_wrong(any_stack: Stack) -> None:
-    assert any_stack.of_type("AWS::CloudWatch::Alarm").keys() == ALARMS.keys()
+    left_out = set() if any_stack.given("CopyRegions") else {OF_COPIES}
+    assert any_stack.of_type("AWS::CloudWatch::Alarm").keys() == ALARMS.keys() - left_out
 
 
-@pytest.mark.parametrize("name", ALARMS)
-def test_the_alarm_watches_its_metrics_and_tells_the_topic(name: str, any_stack: Stack) -> None:
-    alarm = dict(any_stack.properties(name))
-    namespace, names, dimensions = ALARMS[name]
-    metrics = watched(alarm)
-    assert {each["MetricName"] for each in metrics} == names
-    assert {each["Namespace"] for each in metrics} == {namespace}
-    shown = [each["Dimensions"] for each in metrics]
-    assert [each for each, _ in itertools.groupby(shown)] == [[each] for each in dimensions]
-    assert alarm["AlarmActions"] == [TOPIC]
-    assert alarm.get("ActionsEnabled", True) is True
-    assert alarm["AlarmDescription"].endswith((".", "?"))
+def test_every_alarm_watches_its_metrics_and_tells_the_topic(any_stack: Stack) -> None:
+    for name, properties in any_stack.of_type("AWS::CloudWatch::Alarm").items():
+        alarm = dict(properties)
+        namespace, names, dimensions = ALARMS[name]
+        metrics = watched(alarm)
+        assert {each["MetricName"] for each in metrics} == names
+        assert {each["Namespace"] for each in metrics} == {namespace}
+        shown = [each["Dimensions"] for each in metrics]
+        assert [each for each, _ in itertools.groupby(shown)] == [[each] for each in dimensions]
+        assert alarm["AlarmActions"] == [TOPIC]
+        assert alarm.get("ActionsEnabled", True) is True
+        assert alarm["AlarmDescription"].endswith((".", "?"))
 
 
 @pytest.mark.parametrize("name", ["BackupFailedAlarm", "RetentionFailingAlarm"])
@@ -93,20 +118,24 @@ def test_the_planner_is_not_called_silent_between_two_ticks(
     any_stack: Stack, template: dict[str, Any]
 ) -> None:
     longest = max(template["Parameters"]["TickInterval"]["AllowedValues"])
-    (counted,) = (
-        each["MetricStat"]
-        for each in any_stack.properties("PlannerSilentAlarm")["Metrics"]
-        if "MetricStat" in each
-    )
-    assert counted["Period"] >= 2 * 60 * longest
+    assert counted(any_stack.properties("PlannerSilentAlarm"))["Period"] >= 2 * 60 * longest
 
 
-@pytest.mark.parametrize("name", ["PlannerSilentAlarm", "RecoverySilentAlarm"])
-def test_an_alarm_on_silence_counts_no_data_as_no_invocation(name: str, any_stack: Stack) -> None:
-    queries = any_stack.properties(name)["Metrics"]
-    (returned,) = (each for each in queries if each.get("ReturnData", True))
-    assert returned["Expression"] == "FILL(counted, 0)"
-    assert [each["Id"] for each in queries if "MetricStat" in each] == ["counted"]
+def test_nothing_that_is_on_time_is_called_silent(any_stack: Stack) -> None:
+    for name, alarm in silences(any_stack).items():
+        expression = any_stack.properties(SILENCES[name])["ScheduleExpression"]
+        minutes = re.fullmatch(r"rate\((\d+) minutes?\)", expression)
+        assert minutes is not None, expression
+        assert counted(alarm)["Period"] >= 2 * 60 * int(minutes[1])
+        assert counted(alarm)["Stat"] == "Sum"
+
+
+def test_an_alarm_on_silence_counts_no_data_as_no_invocation(any_stack: Stack) -> None:
+    for alarm in silences(any_stack).values():
+        queries = alarm["Metrics"]
+        (returned,) = (each for each in queries if each.get("ReturnData", True))
+        assert returned["Expression"] == "FILL(counted, 0)"
+        assert [each["Id"] for each in queries if "MetricStat" in each] == ["counted"]
 
 
 def test_the_topic_is_encrypted_with_a_key_of_ours_that_publishers_may_use(

@@ -179,7 +179,7 @@ def test_the_recovery_starts_only_what_is_in_a_cycle(any_stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("role", sorted(REMOVE))
-def test_what_is_removed_carries_the_ownership_tag_of_this_stack(
+def test_what_is_removed_carries_the_ownership_tag_of_this_stack_and_is_no_copy(
     role: str, any_stack: Stack
 ) -> None:
     (removing,) = (

@@ -34,7 +34,7 @@ POLICIES = {
     "VolumeKeysPolicy": (START, {"KmsKeyArns"}),
     "MakeCopiesPolicy": ({COPYING}, {"CopyRegions"}),
     "RemoveCopiesPolicy": ({COPYING, PRUNING}, {"CopyRegions"}),
-    "UnprotectCopiesPolicy": ({PRUNING}, {"CopyRegions"}),
+    "PruneCopiesPolicy": ({PRUNING}, {"CopyRegions"}),
     "CopyFromKeysPolicy": ({COPYING}, {"CopyRegions", "KmsKeyArns"}),
     "CopyToKeysPolicy": ({COPYING}, {"CopyRegions", "CopyKmsKeyArns"}),
 }
@@ -100,10 +100,26 @@ def test_a_copy_is_tagged_at_its_creation_and_then_only_with_its_safeguards(
     assert iam.written_keys(tagging, "ec2:CreateTags", iam.COPIED_IMAGES) == iam.SAFEGUARD_TAGS
 
 
-def test_the_copying_writes_its_work_list_on_our_images_and_nothing_else(any_stack: Stack) -> None:
-    found = iam.statements(any_stack, COPYING)
+@EVERY_ROLE
+def test_the_copying_writes_its_work_list_on_images_the_pruning_the_end_and_no_other_anything(
+    role: str, any_stack: Stack
+) -> None:
+    found = iam.statements(any_stack, role)
     for action in ("ec2:CreateTags", "ec2:DeleteTags"):
-        assert iam.written_keys(found, action, OWN_IMAGES) == iam.WORK_LIST
+        written = iam.written_keys(found, action, OWN_IMAGES)
+        assert written == {PRUNING: iam.END_TAGS, COPYING: iam.WORK_LIST}.get(role, set())
+
+
+@EVERY_ROLE
+def test_the_pruning_writes_the_end_on_copies_and_it_alone_takes_anything_off_them(
+    role: str, full_stack: Stack
+) -> None:
+    found = iam.statements(full_stack, role)
+    ends = iam.END_TAGS if role == PRUNING else frozenset()
+    safeguards = iam.SAFEGUARD_TAGS if role == COPYING else frozenset()
+    written = iam.written_keys(found, "ec2:CreateTags", iam.COPIED_IMAGES)
+    assert written == ends | safeguards
+    assert iam.written_keys(found, "ec2:DeleteTags", iam.COPIED_IMAGES) == ends
 
 
 @EVERY_ROLE

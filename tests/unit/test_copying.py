@@ -209,13 +209,21 @@ def test_an_available_copy_that_is_not_whole_is_waited_for_and_never_removed(
         assert (decision.step, decision.copy, decision.surplus) == (Step.WAIT, copy, ())
 
 
-def test_a_pending_copy_has_24_hours() -> None:
+def test_a_pending_copy_has_a_week() -> None:
     copy = a_copy("pending", completed=0)
-    before = decide(Task("us-west-2"), a_source(), [copy], NOW + timedelta(hours=23, minutes=59))
-    after = decide(Task("us-west-2"), a_source(), [copy], NOW + timedelta(hours=24))
+    a_week = timedelta(days=7)
+    before = decide(Task("us-west-2"), a_source(), [copy], NOW + a_week - timedelta(seconds=1))
+    after = decide(Task("us-west-2"), a_source(), [copy], NOW + a_week)
     assert (before.step, before.copy) == (Step.WAIT, copy)
     assert (after.step, after.attempt, after.surplus) == (Step.FAIL, 1, (copy,))
-    assert "still pending after 24 hours" in after.reason
+    assert "still pending after a week" in after.reason
+
+
+def test_people_are_told_after_a_day_that_a_copy_is_pending() -> None:
+    captured_at = OCCURRENCE + timedelta(minutes=2)
+    soon = captured_at + timedelta(hours=23, minutes=59)
+    assert not must_alert(Task("us-west-2"), a_source(), soon)
+    assert must_alert(Task("us-west-2"), a_source(), captured_at + timedelta(hours=24))
 
 
 @pytest.mark.parametrize(

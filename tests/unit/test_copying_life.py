@@ -29,7 +29,7 @@ from stillpoint.ownership import copy_name
 from stillpoint.recovery_point import Snapshot
 from tests.unit.test_copying import NOW, OCCURRENCE, a_source
 
-DAYS = 12
+DAYS = 16
 QUIET_AFTER = NOW + timedelta(days=6)
 """From then on nothing goes wrong any more."""
 

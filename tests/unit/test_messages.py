@@ -36,6 +36,12 @@ BODY_KEYS = {
 }
 INSTANCE_KEYS = {
     *("instance_id", "name", "state", "why", "image_id", "consistency", "downtime_seconds"),
+    "warnings",
+}
+ABOUT_RECOVERY_POINTS = {
+    *(EventName.COPY_FAILED, EventName.COPY_SUCCEEDED, EventName.SHARING_FAILED),
+    *(EventName.PROTECTION_FAILED, EventName.PRUNING_HALTED, EventName.PRUNING_FAILED),
+    *(EventName.LAST_POINT_EXPIRED, EventName.RECOVERY_POINT_DAMAGED),
 }
 
 ANY_TEXT = st.text(max_size=300)
@@ -48,6 +54,7 @@ REPORTS = st.builds(
     image_id=st.none() | st.just("ami-0a1b2c3d4e5f60003"),
     consistency=st.none() | st.sampled_from(["file-system", "crash"]),
     downtime=st.none() | st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=2)),
+    warnings=st.lists(ANY_TEXT, max_size=2).map(tuple),
 )
 EVENTS = st.builds(
     Event,
@@ -122,6 +129,7 @@ def test_a_machine_reads_the_same() -> None:
                 "image_id": "ami-0a1b2c3d4e5f60003",
                 "consistency": "file-system",
                 "downtime_seconds": 52.5,
+                "warnings": [],
             }
         ],
     }
@@ -167,8 +175,25 @@ def test_a_state_that_is_not_known_is_said_to_be_so() -> None:
     assert "state now:      not known" in render(event).text
 
 
+@pytest.mark.parametrize("name", EventName)
+def test_only_events_about_recovery_points_leave_out_a_state_that_nobody_gave(
+    name: EventName,
+) -> None:
+    report = InstanceReport("i-0a", "", "", "Gone.", image_id="ami-1", consistency="crash")
+    text = render(replace(SUCCEEDED, name=name, instances=(report,))).text
+    assert ("state now:" in text) is (name not in ABOUT_RECOVERY_POINTS)
+    assert "recovery point: ami-1\n  consistency:    crash" in text
+    given = replace(report, state="stopped")
+    text = render(replace(SUCCEEDED, name=name, instances=(given,))).text
+    assert "state now:      stopped" in text
+
+
 def test_an_event_without_an_instance_can_be_told_too() -> None:
-    message = render(replace(SUCCEEDED, instances=()))
+    message = render(replace(SUCCEEDED, name=EventName.PRUNING_FAILED, instances=(), why="No."))
+    assert message.subject == ("[Stillpoint] WARNING PruningFailed: no instance in particular")
+    assert message.text.startswith(
+        "Expired recovery points could not be deleted: no instance in particular\n\nWhy: No.\n"
+    )
     assert message.attributes["instance_id"] == "none"
     assert body_of(message)["instances"] == []
 
@@ -195,12 +220,16 @@ def test_the_document_for_machines_is_always_complete(event: Event) -> None:
 @given(EVENTS)
 def test_the_text_for_people_always_says_what_which_why_state_and_what_to_do(event: Event) -> None:
     text = render(event).text
-    assert "state now:" in text
+    told = [report for report in event.instances if report.state]
+    if event.name not in ABOUT_RECOVERY_POINTS:
+        told = list(event.instances)
+    assert text.count("\n  state now:") >= len(told)
     assert f"What to do: {event.remedy}" in text
     assert f"Why: {event.why}" in text or not event.why
     for report in event.instances:
         assert report.instance_id in text
         assert report.why in text
+        assert all(f"good to know:   {warning}" in text for warning in report.warnings)
 
 
 @given(EVENTS)

@@ -113,6 +113,24 @@ def test_a_refused_backup_has_refusals_and_no_members() -> None:
     assert [refusal["code"] for refusal in record.refusals] == ["stop-protection"]
 
 
+def test_what_an_earlier_version_did_not_write_is_not_made_up() -> None:
+    event = succeeded()
+    del event["warnings"]
+    for planned in event["backup"]["members"]:
+        del planned["time_zone"], planned["copy_to"]
+    record = Record.parse(event)
+    assert record.warnings == ()
+    assert [(member.time_zone, member.copy_to) for member in record.members] == [("", ())] * 2
+
+
+def test_the_planned_zone_and_regions_are_each_members_own() -> None:
+    event = succeeded()
+    event["backup"]["members"][1] |= {"time_zone": "Asia/Seoul", "copy_to": ["us-west-2"]}
+    app, db = Record.parse(event).members
+    assert (app.time_zone, app.copy_to) == ("UTC", ())
+    assert (db.time_zone, db.copy_to) == ("Asia/Seoul", ("us-west-2",))
+
+
 def without(key: str) -> Callable[[dict[str, Any]], Any]:
     return lambda event: {name: value for name, value in event.items() if name != key}
 
@@ -124,7 +142,7 @@ def with_value(key: str, value: object) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     "spoil",
     [
-        *(without(key) for key in succeeded() if key != "starts"),
+        *(without(key) for key in succeeded() if key not in {"starts", "warnings"}),
         with_value("members", [{"instance_id": "i-0123456789abcdef0", "method": "stop"}]),
         with_value("members", [{"instance_id": APP, "method": "sideways"}]),
         with_value("members", ["i-0a"]),

@@ -6,9 +6,18 @@ import pytest
 
 from stillpoint.image import Image
 from stillpoint.instance import Instance
-from stillpoint.pruning import Situation, is_point, judge, situation_of
+from stillpoint.pruning import (
+    BELIEVED_AFTER,
+    Situation,
+    believed,
+    is_point,
+    judge,
+    newest_point,
+    situation_of,
+)
 from stillpoint.retain import Retain, parse_retain
 from stillpoint.retention import Ended
+from stillpoint.tags import iso
 from stillpoint.zones import zone_named
 from tests.unit.builders import an_instance
 from tests.unit.pruned import DAY, DEFAULT, NOW, OPEN, UTC_ZONE, a_point, expired, judged
@@ -55,6 +64,71 @@ def test_a_tag_that_cannot_be_understood_is_no_retention(text: str) -> None:
     assert situation.ended is None
     assert situation.unreadable.startswith("stillpoint:retain on the instance: ")
     assert situation.unreadable.isprintable()
+
+
+def stands_overseas(instance: Instance | None) -> Situation:
+    return situation_of(instance, default=DEFAULT, final=DAY, copied_to="us-east-1")
+
+
+@pytest.mark.parametrize("text", ["us-east-1", "eu-north-1 us-east-1", "US-EAST-1,eu-north-1"])
+def test_in_a_region_to_which_it_is_copied_an_instance_stands_as_at_home(text: str) -> None:
+    instance = an_instance(retain="3", **{"copy-to": text})
+    assert stands_overseas(instance) == Situation(retain=Retain(count=3))
+
+
+@pytest.mark.parametrize("text", [None, "", "eu-north-1", "us-east-11", "us-east", "us-east-1a"])
+def test_where_it_is_not_copied_to_any_more_it_has_ended(text: str | None) -> None:
+    tags = {} if text is None else {"copy-to": text}
+    instance = an_instance(retain="3", **tags)
+    assert stands_overseas(instance) == Situation(ended=Ended(DAY))
+    assert situation_of(instance, default=DEFAULT, final=DAY) == Situation(retain=Retain(count=3))
+
+
+def test_one_that_is_gone_has_ended_wherever_it_was_copied_to() -> None:
+    copied = {"copy-to": "us-east-1"}
+    for instance in (None, an_instance(state="terminated", **copied)):
+        assert stands_overseas(instance).ended == Ended(DAY)
+    assert stands_overseas(an_instance(schedule=None, **copied)).ended == Ended(DAY)
+
+
+# ---------------------------------------------------------------- an end that is believed
+
+GONE_FOR_GOOD = Situation(ended=Ended(DAY))
+
+
+def test_an_end_is_believed_when_it_was_written_a_week_ago_to_the_second() -> None:
+    written = a_point(30, **{"ended-at": iso(NOW - BELIEVED_AFTER)})
+    assert believed(GONE_FOR_GOOD, written, NOW) == GONE_FOR_GOOD
+    assert believed(GONE_FOR_GOOD, written, NOW - timedelta(seconds=1)).ended is None
+    assert timedelta(days=7) == BELIEVED_AFTER
+
+
+@pytest.mark.parametrize("tags", [{}, {"ended-at": ""}, {"ended-at": "a while ago"}])
+def test_an_end_that_nobody_wrote_or_that_cannot_be_read_is_not_believed(
+    tags: dict[str, str],
+) -> None:
+    assert believed(GONE_FOR_GOOD, a_point(300, **tags), NOW).ended is None
+    assert believed(GONE_FOR_GOOD, None, NOW).ended is None
+
+
+@pytest.mark.parametrize("situation", [Situation(retain=DEFAULT), Situation(unreadable="no")])
+def test_an_instance_that_is_there_is_believed_at_once(situation: Situation) -> None:
+    written = a_point(30, **{"ended-at": iso(NOW - 2 * BELIEVED_AFTER)})
+    assert believed(situation, written, NOW) == situation
+
+
+def test_until_it_is_believed_the_last_one_does_not_go_nor_what_is_counted() -> None:
+    points = [a_point(day, retain="3") for day in (400, 401, 402)]
+    not_yet = believed(GONE_FOR_GOOD, points[0], NOW)
+    assert not expired(*points, situation=not_yet)
+    assert expired(*points, situation=GONE_FOR_GOOD) == {"400", "401", "402"}
+
+
+def test_the_end_is_written_on_the_newest_point_that_is_available() -> None:
+    newest = a_point(3)
+    others = [a_point(2, state="disabled"), a_point(1, state="pending"), a_point(0, level=None)]
+    assert newest_point([a_point(4), *others, newest, a_point(5)]) is newest
+    assert newest_point([]) is None
 
 
 # ---------------------------------------------------------------- the rules in force

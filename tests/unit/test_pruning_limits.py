@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from stillpoint.errors import TooManyDeletions
 from stillpoint.pruning import (
-    AFTER_A_BACKUP,
     PROTECTED_BY_US,
     Situation,
     Verdict,
@@ -156,34 +155,56 @@ def test_what_expired_and_is_not_spared_goes() -> None:
     assert Verdict(image, "eu-west-1", expired=False, reason="new").instance_id == "i-0a"
 
 
-def fates_after_a_backup(*expired: int) -> dict[str, int]:
-    """Return how many go of each instance of which so many have expired."""
-    verdicts = [
-        Verdict(
-            replace(a_point(number), tags={Tag.INSTANCE: f"i-{instance}"}),
-            "eu-west-1",
-            expired=True,
-            reason="old",
-        )
-        for instance, count in enumerate(expired)
-        for number in range(count)
-    ]
+CHANGED = "its retention was changed: left to the daily sweep"
+
+
+def a_verdict(
+    days_ago: float,
+    retain: str | None,
+    *,
+    expired: bool = True,
+    region: str = "eu-west-1",
+    instance: str = "i-0a",
+) -> Verdict:
+    """Return a verdict on a point that was made so many days ago under a retention."""
+    image = a_point(days_ago, retain=retain)
+    image = replace(image, tags={**image.tags, Tag.INSTANCE: instance})
+    return Verdict(image, region, expired=expired, reason="why")
+
+
+def left_to_the_sweep(*verdicts: Verdict) -> list[bool]:
+    """Return of each verdict whether it is left to the sweep; nothing else of it may change."""
     left = leave_to_sweep(verdicts)
-    assert [verdict.image for verdict in left] == [verdict.image for verdict in verdicts]
-    return {
-        f"i-{instance}": sum(v.goes for v in left if v.instance_id == f"i-{instance}")
-        for instance in range(len(expired))
-    }
+    assert [replace(verdict, spared="") for verdict in left] == [
+        replace(verdict, spared="") for verdict in verdicts
+    ]
+    assert {verdict.spared for verdict in left} <= {"", CHANGED}
+    return [verdict.spared == CHANGED for verdict in left]
 
 
-def test_a_backup_deletes_a_few_of_an_instance_and_leaves_many_to_the_sweep() -> None:
-    most = AFTER_A_BACKUP
-    assert fates_after_a_backup(1, most, most + 1, 0) == {
-        "i-0": 1,
-        "i-1": most,
-        "i-2": 0,
-        "i-3": 0,
-    }
+def test_after_a_backup_what_was_made_under_the_newest_points_retention_goes() -> None:
+    newest = a_verdict(0, "2", expired=False)
+    assert not any(left_to_the_sweep(newest, *(a_verdict(day, "2") for day in range(2, 99))))
+
+
+@pytest.mark.parametrize("older", ["5", "02", " 2", "", None, "nonsense"])
+def test_what_was_made_under_another_is_left_to_the_sweep(older: str | None) -> None:
+    verdicts = [a_verdict(0, "2", expired=False), a_verdict(2, "2"), a_verdict(3, older)]
+    assert left_to_the_sweep(*verdicts) == [False, False, True]
+    assert left_to_the_sweep(*reversed(verdicts)) == [True, False, False]
+
+
+def test_what_does_not_expire_or_is_spared_already_keeps_its_reason() -> None:
+    kept = a_verdict(1, "5", expired=False)
+    held = replace(a_verdict(2, "5"), spared="it is held")
+    assert leave_to_sweep([a_verdict(0, "2", expired=False), kept, held])[1:] == [kept, held]
+
+
+def test_the_newest_point_is_that_of_the_instance_in_the_region() -> None:
+    here = [a_verdict(0, "2", expired=False), a_verdict(1, "5")]
+    there = [a_verdict(day, "5", region="us-east-1", expired=day > 1) for day in (1, 2)]
+    another = [a_verdict(day, "7", instance="i-0b", expired=day > 1) for day in (1, 2)]
+    assert left_to_the_sweep(*here, *there, *another) == [False, True, *[False] * 4]
 
 
 def test_what_cannot_be_read_on_an_image_is_said_and_what_the_tags_say_is_said_elsewhere() -> None:

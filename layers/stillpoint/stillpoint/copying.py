@@ -19,7 +19,7 @@ from stillpoint.policy import MOST_REGIONS
 from stillpoint.recovery_point import Snapshot, recall
 from stillpoint.tags import Tag, compact, parse_iso
 
-PENDING_DEADLINE = timedelta(hours=24)
+PENDING_DEADLINE = timedelta(days=7)
 """A copy that takes longer than this has failed."""
 ALERT_AFTER_FAILURES = 3
 ALERT_AFTER = timedelta(hours=24)
@@ -176,7 +176,7 @@ class Copy:
             return f"EC2 says: {' '.join(said)}" if said else "EC2 gives no reason"
         created_at = self.image.created_at or now
         if self.image.state != "available" and now - created_at >= PENDING_DEADLINE:
-            return f"it was still {self.image.state} after 24 hours"
+            return f"it was still {self.image.state} after a week"
         return ""
 
 

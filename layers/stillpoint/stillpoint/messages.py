@@ -82,12 +82,28 @@ _HEADLINES = {
 }
 
 
+_ABOUT_RECOVERY_POINTS = frozenset(
+    {
+        EventName.COPY_FAILED,
+        EventName.COPY_SUCCEEDED,
+        EventName.SHARING_FAILED,
+        EventName.PROTECTION_FAILED,
+        EventName.PRUNING_HALTED,
+        EventName.PRUNING_FAILED,
+        EventName.LAST_POINT_EXPIRED,
+        EventName.RECOVERY_POINT_DAMAGED,
+    }
+)
+"""The events that say nothing about an instance itself: nobody need wonder whether it is down."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceReport:
     """What there is to say about one instance of an event.
 
     `state` is its EC2 state now, or an empty text if that is not known. `why` is one or more
-    sentences. `downtime` is from the request to stop it until it was seen running.
+    sentences. `downtime` is from the request to stop it until it was seen running. `warnings` are
+    hazards that did not refuse the backup.
     """
 
     instance_id: str
@@ -97,6 +113,7 @@ class InstanceReport:
     image_id: str | None = None
     consistency: str | None = None
     downtime: timedelta | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -168,7 +185,7 @@ def _who(event: Event) -> str:
     if event.group is not None:
         return f"group {event.group}, {len(event.instances)} instances"
     if not event.instances:
-        return "no instance"
+        return "no instance in particular"
     first, *others = event.instances
     return first.label + (f" and {len(others)} more" if others else "")
 
@@ -178,7 +195,12 @@ def _shortened(event: Event, limit: int) -> Event:
         event,
         why=_cut(event.why, limit),
         instances=tuple(
-            replace(report, name=_cut(report.name, limit), why=_cut(report.why, limit))
+            replace(
+                report,
+                name=_cut(report.name, limit),
+                why=_cut(report.why, limit),
+                warnings=tuple(_cut(warning, limit) for warning in report.warnings),
+            )
             for report in event.instances
         ),
     )
@@ -193,7 +215,7 @@ def _text(event: Event) -> str:
     if event.why:
         lines += ["", f"Why: {event.why}"]
     for report in event.instances:
-        lines += ["", report.label, *_facts(report)]
+        lines += ["", report.label, *_facts(report, event)]
     lines += ["", f"What to do: {event.remedy}", ""]
     if event.occurrence is not None:
         lines.append(f"Occurrence: {iso(event.occurrence)}")
@@ -203,8 +225,10 @@ def _text(event: Event) -> str:
     return "\n".join(lines)
 
 
-def _facts(report: InstanceReport) -> list[str]:
-    facts = [f"  state now:      {report.state or 'not known'}"]
+def _facts(report: InstanceReport, event: Event) -> list[str]:
+    facts = []
+    if report.state or event.name not in _ABOUT_RECOVERY_POINTS:
+        facts.append(f"  state now:      {report.state or 'not known'}")
     if report.why:
         facts.append(f"  why:            {report.why}")
     if report.image_id is not None:
@@ -212,6 +236,7 @@ def _facts(report: InstanceReport) -> list[str]:
         facts.append(f"  consistency:    {report.consistency or 'none proven, do not rely on it'}")
     if report.downtime is not None:
         facts.append(f"  downtime:       {report.downtime.total_seconds():.0f} s")
+    facts += [f"  good to know:   {warning}" for warning in report.warnings]
     return facts
 
 
@@ -234,6 +259,7 @@ def _body(event: Event) -> str:
                 "image_id": report.image_id,
                 "consistency": report.consistency,
                 "downtime_seconds": report.downtime.total_seconds() if report.downtime else None,
+                "warnings": list(report.warnings),
             }
             for report in event.instances
         ],

@@ -12,6 +12,8 @@ from stillpoint.tags import Tag
 
 OLD_ENOUGH = timedelta(hours=48)
 """No backup and no copy is still at work on something older: an AMI takes up to 24 hours."""
+STUCK_AFTER = timedelta(days=7)
+"""An image that is pending for so long does not become available any more."""
 FAILED_STATES = frozenset({"failed", "error", "invalid"})
 
 
@@ -54,15 +56,14 @@ def orphaned_images(
     `existing` are the ids of the snapshots that exist. An image that nothing proves is left as it
     is while it is all that its instance has, until it is older than `final`, if that is not None.
     """
-    proven = {
-        image.tags.get(Tag.INSTANCE, "")
-        for image in images
-        if is_point(image) and image.state == "available" and not missing_snapshots(image, existing)
-    }
+    covered = _covered(images, existing)
     found = []
     for image in images:
         if image.created_at is None or now - image.created_at < OLD_ENOUGH:
             continue
+        is_old = final is not None and now - image.created_at > final
+        is_only = image.tags.get(Tag.INSTANCE, "") not in covered and not is_old
+        spared = "its instance has no other" if is_only else ""
         if image.state in FAILED_STATES:
             found.append(Orphan(f"it is in state {image.state}", image=image))
         elif image.snapshot_ids and set(missing_snapshots(image, existing)) == set(
@@ -70,34 +71,63 @@ def orphaned_images(
         ):
             found.append(Orphan("none of its snapshots exists", image=image))
         elif recall(image.tags).level is None:
-            is_old = final is not None and now - image.created_at > final
-            is_only = image.tags.get(Tag.INSTANCE, "") not in proven and not is_old
-            spared = "its instance has no other" if is_only else ""
             found.append(Orphan("nothing proves what it holds", image=image, spared=spared))
+        elif image.state == "pending" and now - image.created_at > STUCK_AFTER:
+            found.append(Orphan("it has been pending for a week", image=image, spared=spared))
     return found
 
 
-def orphaned_snapshots(
+def orphaned_snapshots(  # noqa: PLR0913, PLR0917 (all that there is, and the time)
     snapshots: Iterable[Snapshot],
     images: Sequence[Image],
+    existing: Collection[str],
     in_recycle_bin: Collection[str],
     now: datetime,
+    final: timedelta | None,
 ) -> list[Orphan]:
     """Return which of our snapshots in a Region no image of ours uses.
+
+    Those of a proven recovery point whose image somebody has deregistered are left as they are
+    while they are all that their instance has, until they are older than `final`: an image can
+    be registered of them.
 
     `in_recycle_bin` are the names of the images in the Recycle Bin: one that is restored from
     there needs its snapshots (EC2 User Guide, "Recover deleted AMIs with Recycle Bin").
     """
     used = {snapshot_id for image in images for snapshot_id in image.snapshot_ids}
     # A pending image does not show all of its snapshots yet.
-    coming = {_made_for(image) for image in images if image.state == "pending"}
-    return [
-        Orphan("no image uses it", snapshot=snapshot, spared=_in_bin(snapshot, in_recycle_bin))
-        for snapshot in snapshots
-        if snapshot.snapshot_id not in used
-        and now - snapshot.started_at >= OLD_ENOUGH
-        and _made_for(snapshot) not in coming
-    ]
+    coming = {
+        _made_for(image)
+        for image in images
+        if image.state == "pending"
+        and (image.created_at is None or now - image.created_at <= STUCK_AFTER)
+    }
+    covered = _covered(images, existing)
+    found = []
+    for snapshot in snapshots:
+        if snapshot.snapshot_id in used or _made_for(snapshot) in coming:
+            continue
+        age = now - snapshot.started_at
+        if age < OLD_ENOUGH:
+            continue
+        is_all = (
+            recall(snapshot.tags).level is not None
+            and snapshot.tags.get(Tag.INSTANCE, "") not in covered
+            and (final is None or age <= final)
+        )
+        spared = "its instance has no recovery point" if is_all else ""
+        spared = spared or _in_bin(snapshot, in_recycle_bin)
+        found.append(Orphan("no image uses it", snapshot=snapshot, spared=spared))
+    return found
+
+
+def _covered(images: Iterable[Image], existing: Collection[str]) -> frozenset[str]:
+    """Return the instances that have a recovery point which can be launched."""
+    return frozenset(
+        image.tags.get(Tag.INSTANCE, "")
+        for image in images
+        if is_point(image) and image.state == "available" and not missing_snapshots(image, existing)
+    )
 
 
 def _made_for(made: Image | Snapshot) -> tuple[str, str]:

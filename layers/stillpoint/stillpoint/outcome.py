@@ -30,7 +30,8 @@ class Member:
 
     `volumes` is the number of EBS volumes that were attached to it at rest, each of which the
     state machine saw a snapshot of; `captured_at` is None if it did not come so far. `copy_to`
-    are the Regions to copy to, `time_zone` is where the days of the retention begin.
+    are the Regions to copy to, `time_zone` is where the days of the retention begin,
+    or empty if the input does not say it.
     """
 
     instance_id: str
@@ -44,7 +45,7 @@ class Member:
     stopped_at: datetime | None
     running_at: datetime | None
     copy_to: tuple[str, ...] = ()
-    time_zone: str = "UTC"
+    time_zone: str = ""
 
     @property
     def was_stopped(self) -> bool:
@@ -71,10 +72,16 @@ class Record:
     schedule: str
     members: tuple[Member, ...]
     refusals: tuple[Mapping[str, Any], ...]
+    warnings: tuple[Mapping[str, Any], ...]
     failures: tuple[Failure, ...]
     gone: tuple[str, ...]
     capture_from: datetime
     checks: int
+
+    def warnings_of(self, instance_id: str) -> tuple[str, ...]:
+        """Return what Prepare found of an instance that did not refuse the backup, in words."""
+        rows = (row for row in self.warnings if row["instance_id"] == instance_id)
+        return tuple(f"{row['reason']} {row['remedy']}" for row in rows)
 
     @classmethod
     def parse(cls, event: Mapping[str, Any]) -> Self:
@@ -113,11 +120,13 @@ class Record:
                     running_at=_moment(event["running_at"], member["instance_id"]),
                     # An execution that an earlier version of the planner started has neither.
                     copy_to=tuple(planned[member["instance_id"]].get("copy_to", ())),
-                    time_zone=planned[member["instance_id"]].get("time_zone", "UTC"),
+                    time_zone=planned[member["instance_id"]].get("time_zone", ""),
                 )
                 for member in event["members"]
             ),
             refusals=tuple(event["refusals"]),
+            # An execution that an earlier version of the state machine runs has none.
+            warnings=tuple(event.get("warnings", ())),
             failures=tuple(
                 Failure(
                     failure["phase"],

@@ -19,8 +19,9 @@ from stillpoint.zones import zone_named
 GONE = frozenset({"terminated", "shutting-down"})
 PROTECTED_BY_US = "deregistration"
 """The value of `stillpoint:protected` on an image whose protection is our own."""
-AFTER_A_BACKUP = 5
-"""Recovery points of an instance that are deleted in a Region when its backup has succeeded."""
+BELIEVED_AFTER = timedelta(days=7)
+"""An instance that is not seen with its schedule is believed to be gone when so much has passed
+since that was first written on its newest recovery point: a tag may be lost for a night."""
 _UNPROTECTED = frozenset({"", "disabled"})
 _OUR_PROTECTION = "enabled-without-cooldown"
 _LAUNCHABLE, _DISABLED = "available", "disabled"
@@ -40,16 +41,47 @@ class Situation:
 
 
 def situation_of(
-    instance: Instance | None, *, default: Retain, final: timedelta | None
+    instance: Instance | None,
+    *,
+    default: Retain,
+    final: timedelta | None,
+    copied_to: str | None = None,
 ) -> Situation:
-    """Return how an instance stands; one that EC2 does not know any more is None."""
+    """Return how an instance stands; one that EC2 does not know any more is None.
+
+    `copied_to` is the Region that is looked at, if it is one of copies: where an instance is not
+    copied to any more, it has ended.
+    """
     if instance is None or instance.state in GONE or Tag.SCHEDULE not in instance.tags:
+        return Situation(ended=Ended(final))
+    if copied_to is not None and copied_to not in _words(instance.tags.get(Tag.COPY_TO, "")):
         return Situation(ended=Ended(final))
     text = instance.tags.get(Tag.RETAIN)
     try:
         return Situation(retain=default if text is None else parse_retain(text))
     except InvalidText as error:
         return Situation(unreadable=f"{Tag.RETAIN} on the instance: {error.reason}")
+
+
+def believed(situation: Situation, newest: Image | None, now: datetime) -> Situation:
+    """Return the situation as far as it may be acted on: the end of an instance only in time.
+
+    The newest recovery point says since when the instance is not seen.
+    """
+    if situation.ended is None:
+        return situation
+    since = parse_iso(newest.tags.get(Tag.ENDED_AT, "")) if newest is not None else None
+    return situation if since is not None and now - since >= BELIEVED_AFTER else Situation()
+
+
+def newest_point(images: Iterable[Image]) -> Image | None:
+    """Return the newest available recovery point among the images of an instance."""
+    points = [image for image in images if is_point(image) and image.state == _LAUNCHABLE]
+    return max(points, key=_order, default=None)
+
+
+def _words(text: str) -> list[str]:
+    return text.lower().replace(",", " ").split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +228,20 @@ def _order(image: Image) -> tuple[str, str]:
 
 
 def leave_to_sweep(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Return the verdicts after a backup, with instances left out of which unusually many expire.
+    """Return the verdicts after a backup, without those that a changed retention brings about.
 
-    A new recovery point makes one or two older ones expire in each Region. If it is many, a
-    retention was changed, perhaps by mistake and for many instances: then the daily sweep, which
-    sees all of them, decides whether that is too much.
+    Somebody may have mistyped it, or the stack's default, which concerns many instances at once.
+    The daily sweep sees all of them, and whether they are too many. Whatever was made under the
+    retention of the instance's newest recovery point goes at once.
     """
-    going = Counter((verdict.instance_id, verdict.region) for verdict in verdicts if verdict.goes)
+    newest: dict[tuple[str, str], Image] = {}
+    for verdict in sorted(verdicts, key=lambda each: _order(each.image)):
+        newest[verdict.instance_id, verdict.region] = verdict.image
     return [
-        replace(verdict, spared="unusually many expire at once: left to the daily sweep")
-        if verdict.goes and going[verdict.instance_id, verdict.region] > AFTER_A_BACKUP
+        replace(verdict, spared="its retention was changed: left to the daily sweep")
+        if verdict.goes
+        and verdict.image.tags.get(Tag.RETAIN)
+        != newest[verdict.instance_id, verdict.region].tags.get(Tag.RETAIN)
         else verdict
         for verdict in verdicts
     ]

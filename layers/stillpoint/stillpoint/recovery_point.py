@@ -13,8 +13,9 @@ TAG_LIMIT = 50
 """Tags that a resource may carry (EC2 User Guide, "Tag your Amazon EC2 resources")."""
 BORN_WITH = 4
 """Tags that `creation_tags` gives."""
-ADDED_LATER = 5
-"""Tags that an image may get when it is copied, shared and protected, or put on hold."""
+ADDED_LATER = 6
+"""Tags that an image may get when it is copied, shared, protected or put on hold, or when its
+instance is gone."""
 _NAMED = 3
 """Volumes that a reason names: a tag's value holds no long list."""
 
@@ -134,11 +135,12 @@ def evidence_tags(  # noqa: PLR0913 (one argument a tag)
         Tag.SCHEDULE: schedule,
         Tag.METHOD: method,
         Tag.RETAIN: retain,
-        Tag.TIME_ZONE: time_zone,
         Tag.EVIDENCE: assessment.reason,
     } | {tag: iso(moment) for tag, moment in moments.items() if moment is not None}
     if assessment.level is not None:
         tags[Tag.CONSISTENCY] = assessment.level
+    if time_zone:
+        tags[Tag.TIME_ZONE] = time_zone
     if group is not None:
         tags[Tag.GROUP] = group
     if copy_to:

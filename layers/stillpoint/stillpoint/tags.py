@@ -50,6 +50,7 @@ class Tag(StrEnum):
     COPY_OF = "stillpoint:copy-of"
     SHARED_WITH = "stillpoint:shared-with"
     PROTECTED = "stillpoint:protected"
+    ENDED_AT = "stillpoint:ended-at"
 
 
 OWNER_TAGS = frozenset(

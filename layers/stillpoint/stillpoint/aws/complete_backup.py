@@ -9,11 +9,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from stillpoint.aws import aftermath, ec2, images
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.point import IMAGE_VISIBLE, Point
-from stillpoint.aws.safeguards import apply_safeguards, report_safeguards
+from stillpoint.aws.safeguards import Trouble, apply_safeguards, report_safeguards
 from stillpoint.aws.settings import CompleteSettings
 from stillpoint.aws.telemetry import logger, metrics
 from stillpoint.aws.volumes import volumes_attached_to
-from stillpoint.errors import AwsRefused, StillpointError
+from stillpoint.errors import AwsRefused, AwsUnavailable, StillpointError
 from stillpoint.image import Image
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
@@ -27,6 +27,9 @@ from stillpoint.recovery_point import (
     recall,
 )
 from stillpoint.tags import Cycle, LastRecoveryPoint, Tag
+
+SAFEGUARD_CHECKS = 20
+"""Looks at the images after which a recovery point is good although it could not be safeguarded."""
 
 
 def complete_backup(record: Record, settings: CompleteSettings, now: datetime) -> dict[str, Any]:
@@ -145,7 +148,7 @@ class _Completion:
         general = [f.sentence for f in failures if f.instance_id is None]
         self._publish(
             EventName.BACKUP_FAILED,
-            tuple(point.report(failures) for point in self._points),
+            self._reports(failures),
             self._remedy(),
             " ".join([*general, *stayed]),
         )
@@ -212,7 +215,14 @@ class _Completion:
                     logger.exception("The instance could not be released")
 
     def _succeeded(self) -> dict[str, Any]:
-        self._apply_safeguards()
+        try:
+            self._apply_safeguards()
+        except AwsUnavailable as error:
+            since = max(self._now - self._record.capture_from, timedelta())
+            if self._record.checks < SAFEGUARD_CHECKS:
+                logger.exception("The recovery points could not be safeguarded yet")
+                return {"status": "pending", "wait_seconds": wait_before_next_check(since)}
+            self._report_unsafeguarded(error)
         metrics.add_metric(EventName.BACKUP_SUCCEEDED, MetricUnit.Count, 1)
         for point in self._points:
             self._show_on_instance(point)
@@ -225,7 +235,7 @@ class _Completion:
                 "TimeToAvailable", MetricUnit.Seconds, max(0.0, took.total_seconds())
             )
         self._remove_superseded()
-        reports = tuple(point.report() for point in self._points)
+        reports = self._reports()
         if self._settings.notify_success:
             self._publish(EventName.BACKUP_SUCCEEDED, reports, "Nothing.")
         return {
@@ -248,7 +258,7 @@ class _Completion:
         """Share, lock and protect every point, and tell people of what was refused.
 
         What a failed backup leaves is not, even if it is good: another attempt may replace it,
-        and then it has to be removed.
+        and then it has to be removed. Raises AwsUnavailable if AWS does not answer.
         """
         safeguards = self._settings.safeguards
         applied = [
@@ -263,8 +273,21 @@ class _Completion:
             execution_arn=self._record.execution_arn,
         )
 
+    def _report_unsafeguarded(self, error: AwsUnavailable) -> None:
+        """Tell people that AWS has not answered for long: the recovery points are good without."""
+        trouble = Trouble(EventName.PROTECTION_FAILED, f"AWS did not answer: {error}")
+        report_safeguards(
+            [(point.image, [trouble]) for point in self._points if point.image is not None],
+            topic_arn=self._settings.topic_arn,
+            now=self._now,
+            execution_arn=self._record.execution_arn,
+        )
+
     def _remove_superseded(self) -> None:
-        """Remove what earlier attempts made for this occurrence: it has one recovery point."""
+        """Remove what earlier attempts made for this occurrence: it has one recovery point.
+
+        What somebody put on hold meanwhile stays.
+        """
         if self._record.attempt == 1:
             return
         for point in self._points:
@@ -274,7 +297,16 @@ class _Completion:
             }
             snapshots = images.snapshots_for(instance_id, occurrence)
             for execution in {*made, *snapshots} - {self._record.execution}:
-                aftermath.discard(made.get(execution), snapshots.get(execution, ()))
+                image, own = made.get(execution), snapshots.get(execution, [])
+                if not _is_held(image, own):
+                    aftermath.discard(image, own)
+
+    def _reports(self, failures: tuple[Failure, ...] = ()) -> tuple[InstanceReport, ...]:
+        warnings_of = self._record.warnings_of
+        return tuple(
+            replace(point.report(failures), warnings=warnings_of(point.member.instance_id))
+            for point in self._points
+        )
 
     def _show_on_instance(self, point: Point) -> None:
         """Show the newest recovery point on the instance, and take an old refusal off it."""
@@ -298,6 +330,11 @@ class _Completion:
     ) -> None:
         event = _event(name, self._record, self._now, reports, remedy, why)
         publish(self._settings.topic_arn, event)
+
+
+def _is_held(image: Image | None, snapshots: list[Snapshot]) -> bool:
+    held = [image.tags if image else {}, *(snapshot.tags for snapshot in snapshots)]
+    return any(Tag.HOLD in tags for tags in held)
 
 
 def _refused(record: Record, settings: CompleteSettings, now: datetime) -> dict[str, Any]:

@@ -66,18 +66,22 @@ def start(instance_id: str) -> None:
         client("ec2").start_instances(InstanceIds=[instance_id])
 
 
-def create_tags(resource_ids: Iterable[str], tags: Mapping[str, str]) -> None:
+def create_tags(
+    resource_ids: Iterable[str], tags: Mapping[str, str], *, region: str | None = None
+) -> None:
     """Write the same tags on any number of resources."""
     rows = [{"Key": key, "Value": value} for key, value in tags.items()]
     for some in batched(resource_ids, _TAGGED_RESOURCES, strict=False):
         with translated(f"tagging {', '.join(some[:5])}"):
-            client("ec2").create_tags(Resources=list(some), Tags=rows)
+            client("ec2", region).create_tags(Resources=list(some), Tags=rows)
 
 
-def delete_tag(resource_id: str, key: str, value: str) -> None:
+def delete_tag(resource_id: str, key: str, value: str, *, region: str | None = None) -> None:
     """Remove a tag if it still has this value (EC2 API Reference, DeleteTags)."""
     with translated(f"removing the tag {key} of {resource_id}"):
-        client("ec2").delete_tags(Resources=[resource_id], Tags=[{"Key": key, "Value": value}])
+        client("ec2", region).delete_tags(
+            Resources=[resource_id], Tags=[{"Key": key, "Value": value}]
+        )
 
 
 def tags_of(row: Mapping[str, Any]) -> dict[str, str]:

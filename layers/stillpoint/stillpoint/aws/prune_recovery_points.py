@@ -21,7 +21,16 @@ from stillpoint.image import Image
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
 from stillpoint.orphans import Orphan, missing_snapshots, orphaned_images, orphaned_snapshots
-from stillpoint.pruning import Verdict, check_limit, judge, leave_to_sweep, situation_of
+from stillpoint.pruning import (
+    Verdict,
+    believed,
+    check_limit,
+    judge,
+    leave_to_sweep,
+    newest_point,
+    situation_of,
+)
+from stillpoint.recovery_point import recall
 from stillpoint.requests import PruneRequest
 from stillpoint.retain import final_retention, parse_retain
 from stillpoint.tags import Tag, iso
@@ -99,7 +108,9 @@ class _Pruning:
         limit = self._request.max_deletions or self._settings.max_deletions
         deletions = report.deletions(verdicts, orphans)
         if self._request.dry_run:
-            account = report.account(verdicts, orphans, verdicts)
+            named = self._request.instances is not None
+            shown = verdicts if named else [v for v in verdicts if v.expired]
+            account = report.account(verdicts, orphans, shown)
             counts = {"deletions": len(deletions), "limit": limit, "failures": self.failures}
             return {"now": iso(self._now), "dry_run": True} | account | counts
         self._check_limit(deletions, limit)
@@ -148,12 +159,17 @@ class _Pruning:
         verdicts = []
         for instance_id, some in by_instance.items():
             situation = situation_of(
-                instances.get(instance_id), default=self._default, final=self._final
+                instances.get(instance_id),
+                default=self._default,
+                final=self._final,
+                copied_to=None if inventory.region == self._settings.region else inventory.region,
             )
+            newest = newest_point(some)
+            self._note_end(newest, inventory.region, has_ended=situation.ended is not None)
             damaged = {i.image_id for i in some if missing_snapshots(i, inventory.existing)}
             verdicts += judge(
                 some,
-                situation,
+                believed(situation, newest, self._now),
                 damaged=damaged,
                 region=inventory.region,
                 zone=self._zone,
@@ -162,6 +178,23 @@ class _Pruning:
         spare = self._spare(inventory, inventories)
         reasons = self._reasons(spare, [v.image for v in verdicts if v.expired])
         return [replace(v, spared=reasons.get(v.image.image_id, "")) for v in verdicts]
+
+    def _note_end(self, newest: Image | None, region: str, *, has_ended: bool) -> None:
+        """Write on the newest recovery point since when its instance is not seen, or take it off.
+
+        Only the sweep does: it is what acts on it. What cannot be written counts from later on.
+        """
+        if newest is None or self._request.dry_run or self._request.instances is not None:
+            return
+        written = newest.tags.get(Tag.ENDED_AT)
+        try:
+            if has_ended and written is None:
+                tags: dict[str, str] = {Tag.ENDED_AT: iso(self._now)}
+                ec2.create_tags([newest.image_id], tags, region=region)
+            elif not has_ended and written is not None:
+                ec2.delete_tag(newest.image_id, Tag.ENDED_AT, written, region=region)
+        except StillpointError as error:
+            self._fail(error)
 
     def _orphans(self, inventory: Inventory, inventories: Mapping[str, Inventory]) -> list[Orphan]:
         """Return what belongs to no recovery point, if everything is looked at."""
@@ -173,8 +206,10 @@ class _Pruning:
                 *orphaned_snapshots(
                     inventory.snapshots,
                     inventory.images,
+                    inventory.existing,
                     images_in_recycle_bin(inventory.region),
                     self._now,
+                    self._final,
                 ),
             ]
             loose = [orphan.resource_id for orphan in found if orphan.snapshot]
@@ -223,7 +258,7 @@ class _Pruning:
         except TooManyDeletions as halted:
             metrics.add_metric(EventName.PRUNING_HALTED, MetricUnit.Count, 1)
             worst = sorted(halted.by_instance.items(), key=lambda each: (-each[1], each[0]))[:50]
-            said = {(instance_id, ""): f"{n} would be deleted" for instance_id, n in worst}
+            said = [report.Said(key, f"{n} would be deleted") for key, n in worst]
             self._publish(EventName.PRUNING_HALTED, said, _HALTED, str(halted))
             raise
 
@@ -279,17 +314,21 @@ class _Pruning:
             self._publish(EventName.RECOVERY_POINT_DAMAGED, damaged, _DAMAGED)
         if self.failures:
             why = " ".join(f"{failure}." for failure in self.failures[:50])
-            self._publish(EventName.PRUNING_FAILED, {}, _FAILED, why)
+            self._publish(EventName.PRUNING_FAILED, [], _FAILED, why)
 
     def _publish(
-        self, name: EventName, said: Mapping[tuple[str, str], str], remedy: str, why: str = ""
+        self, name: EventName, said: Iterable[report.Said], remedy: str, why: str = ""
     ) -> None:
-        """Publish an event; `said` has the words for each instance and image."""
         reports = tuple(
             InstanceReport(
-                instance_id, self._names.get(instance_id, ""), "", words, image_id or None
+                instance_id=each.instance_id,
+                name=self._names.get(each.instance_id, ""),
+                state="",
+                why=each.words,
+                image_id=each.image.image_id if each.image else None,
+                consistency=recall(each.image.tags).level if each.image else None,
             )
-            for (instance_id, image_id), words in said.items()
+            for each in said
         )
         try:
             publish(self._settings.topic_arn, Event(name, self._now, reports, remedy, why))

@@ -1,6 +1,7 @@
 """What a pruning did, for its log, its metrics, its answer, and the messages to people."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -12,8 +13,14 @@ from stillpoint.orphans import Orphan, missing_snapshots
 from stillpoint.pruning import Verdict, is_point
 from stillpoint.tags import Tag
 
-type Said = dict[tuple[str, str], str]
-"""What there is to say, by the ids of an instance and of an image."""
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What there is to say about an instance, or about one of its images."""
+
+    instance_id: str
+    words: str
+    image: Image | None = None
 
 
 def deletions(verdicts: Iterable[Verdict], orphans: Mapping[str, list[Orphan]]) -> list[str]:
@@ -63,16 +70,16 @@ def account(
     }
 
 
-def last_points(verdicts: Iterable[Verdict], gone: Collection[Verdict]) -> Said:
+def last_points(verdicts: Iterable[Verdict], gone: Collection[Verdict]) -> list[Said]:
     """Return of which instances the last recovery point in a Region is gone."""
     left = {(v.instance_id, v.region) for v in verdicts if v.is_last and v not in gone}
     # The newest of each instance and Region: `gone` begins with the oldest.
     newest = {(v.instance_id, v.region): v for v in gone if v.is_last}
-    return {
-        (v.instance_id, v.image.image_id): f"{v.reason}, in {v.region}"
+    return [
+        Said(v.instance_id, f"{v.reason}, in {v.region}", v.image)
         for key, v in newest.items()
         if key not in left
-    }
+    ]
 
 
 def unreadable(verdicts: Iterable[Verdict]) -> list[str]:
@@ -81,14 +88,14 @@ def unreadable(verdicts: Iterable[Verdict]) -> list[str]:
     return [f"{key} in {region}: {reason}" for (key, region), reason in found.items()]
 
 
-def damaged(inventories: Iterable[Inventory], gone: Collection[str]) -> Said:
+def damaged(inventories: Iterable[Inventory], gone: Collection[str]) -> list[Said]:
     """Return which recovery points have lost snapshots, except those that are gone."""
-    return {
-        (image.tags.get(Tag.INSTANCE, ""), image.image_id): words
+    return [
+        Said(image.tags.get(Tag.INSTANCE, ""), words, image)
         for inventory in inventories
         for image in inventory.images
         if image.image_id not in gone and (words := _damage(image, inventory))
-    }
+    ]
 
 
 def _damage(image: Image, inventory: Inventory) -> str:

@@ -1,14 +1,17 @@
 """Sparing: why something that has expired is left alone all the same."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from stillpoint.aws.inventory import Inventory
 from stillpoint.aws.usage import lock_reason, locked_snapshots, users_of_images
 from stillpoint.image import Image
 from stillpoint.pruning import hold_on, protection_of
-from stillpoint.tags import Tag
+from stillpoint.tags import Tag, parse_iso
+
+COPIED_WITHIN = timedelta(days=7)
+"""How long an expired recovery point waits for its copies; CopyFailed is told after a day."""
 
 
 class Spare:
@@ -72,6 +75,10 @@ class Spare:
         for region, sources in self._sources.items():
             if image.image_id in sources:
                 return f"it is being copied to {region}"
-        if self._unknown and Tag.COPYING in image.tags:
+        if Tag.COPYING not in image.tags:
+            return ""
+        if self._unknown:
             return f"it may be being copied to {self._unknown[0]}, which does not answer"
-        return ""
+        occurrence = parse_iso(image.tags.get(Tag.OCCURRENCE, ""))
+        is_young = occurrence is not None and self._now - occurrence < COPIED_WITHIN
+        return "it is still to be copied" if is_young else ""
