@@ -90,9 +90,9 @@ class Estate:
         self.cloud.call("TerminateInstances", InstanceIds=[instance_id])
         self.cloud.wait(hours=2)
 
-    def let_it_be_believed(self, **variables: str) -> None:
+    def let_it_be_believed(self, *, seconds: float = 900, **variables: str) -> None:
         """Let the daily sweep see that an instance is gone, and a week pass."""
-        self.prune(**variables)
+        self.prune(seconds=seconds, **variables)
         self.cloud.wait(days=7)
 
     def until(self, moment: datetime) -> None:

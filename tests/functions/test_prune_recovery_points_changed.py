@@ -1,4 +1,4 @@
-"""A retention that was changed is left to the daily sweep: a backup deletes what it makes surplus."""
+"""A changed retention is left to the daily sweep; a backup deletes what it makes surplus."""
 
 from collections.abc import Iterator
 

@@ -72,23 +72,21 @@ def stands_overseas(instance: Instance | None) -> Situation:
 
 @pytest.mark.parametrize("text", ["us-east-1", "eu-north-1 us-east-1", "US-EAST-1,eu-north-1"])
 def test_in_a_region_to_which_it_is_copied_an_instance_stands_as_at_home(text: str) -> None:
-    instance = an_instance(retain="3", **{"copy-to": text})
+    instance = an_instance(retain="3", copy_to=text)
     assert stands_overseas(instance) == Situation(retain=Retain(count=3))
 
 
 @pytest.mark.parametrize("text", [None, "", "eu-north-1", "us-east-11", "us-east", "us-east-1a"])
 def test_where_it_is_not_copied_to_any_more_it_has_ended(text: str | None) -> None:
-    tags = {} if text is None else {"copy-to": text}
-    instance = an_instance(retain="3", **tags)
+    instance = an_instance(retain="3") if text is None else an_instance(retain="3", copy_to=text)
     assert stands_overseas(instance) == Situation(ended=Ended(DAY))
     assert situation_of(instance, default=DEFAULT, final=DAY) == Situation(retain=Retain(count=3))
 
 
 def test_one_that_is_gone_has_ended_wherever_it_was_copied_to() -> None:
-    copied = {"copy-to": "us-east-1"}
-    for instance in (None, an_instance(state="terminated", **copied)):
+    for instance in (None, an_instance(state="terminated", copy_to="us-east-1")):
         assert stands_overseas(instance).ended == Ended(DAY)
-    assert stands_overseas(an_instance(schedule=None, **copied)).ended == Ended(DAY)
+    assert stands_overseas(an_instance(schedule=None, copy_to="us-east-1")).ended == Ended(DAY)
 
 
 # ---------------------------------------------------------------- an end that is believed
