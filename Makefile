@@ -17,7 +17,7 @@ COMPILE := .venv/bin/uv --no-config pip compile --quiet --universal --python-ver
 	--python $(PYTHON_OF_VENV) --generate-hashes \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help demo sandbox test check faults bench lock environments clean
+.PHONY: help demo sandbox test check faults history bench lock environments clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test: check ## Everything: check, then the tests of functions, template and sand
 
 faults: environments ## Try every fault at every point of a backup, in virtual time
 	@$(PYTHON_OF_VENV) -m sandbox faults
+
+history: environments ## Let three years pass in virtual time, and judge which recovery points are kept
+	@$(PYTHON_OF_VENV) -m sandbox history
 
 bench: environments ## Measure downtime, calls and price at real speed
 	@$(PYTHON_OF_VENV) -m benchmarks

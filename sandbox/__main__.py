@@ -1,4 +1,4 @@
-"""The command line: `python -m sandbox up | run SCENARIO | demo | faults`."""
+"""The command line: `python -m sandbox up | run SCENARIO | demo | faults | history`."""
 
 import argparse
 import shlex
@@ -8,6 +8,7 @@ import threading
 
 from sandbox import demo, run, scenario, session
 from sandbox.faults import command as faults
+from sandbox.history import command as history
 from sandbox.process import SandboxError
 from sandbox.tables import outcome_lines
 
@@ -18,15 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        match options.command:
-            case "up":
-                return _up(options)
-            case "run":
-                return _list() if options.list else _run(options)
-            case "faults":
-                return _faults(options)
-            case _:
-                return demo.main(scale=options.scale, seed=options.seed, port=options.port)
+        return _COMMANDS[options.command](options)
     except SandboxError as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 2
@@ -51,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("--sample", action="store_true", help="play one fault at each point")
     every.add_argument("--walks", type=int, default=faults.WALKS, help="runs with several faults")
     every.add_argument("--processes", type=int, help="as many as processors if left out")
+    years = commands.add_parser("history", help="let three years pass, and judge what is kept")
+    years.add_argument("--full", action="store_true", help="with everything real, for a fortnight")
+    years.add_argument("--days", type=int, help="another number of days")
+    years.add_argument("--seed", type=int, default=1, help="of everything that is left to chance")
     for each in (up, one, show):
         each.add_argument("--scale", type=float, help="simulated seconds per real second")
         each.add_argument("--seed", type=int, help="of everything that is left to chance")
@@ -77,6 +74,10 @@ def _up(options: argparse.Namespace) -> int:
     return 0
 
 
+def _demo(options: argparse.Namespace) -> int:
+    return demo.main(scale=options.scale, seed=options.seed, port=options.port)
+
+
 def _list() -> int:
     for name in scenario.names():
         print(f"{name:26} {scenario.load(name).title}")
@@ -93,7 +94,13 @@ def _faults(options: argparse.Namespace) -> int:
     )
 
 
+def _history(options: argparse.Namespace) -> int:
+    return history.main(full=options.full, days=options.days, seed=options.seed)
+
+
 def _run(options: argparse.Namespace) -> int:
+    if options.list:
+        return _list()
     if not options.scenario:
         raise SandboxError(f"which scenario? There are: {', '.join(scenario.names())}")
     chosen = scenario.load(options.scenario)
@@ -112,6 +119,8 @@ def _run(options: argparse.Namespace) -> int:
     )
     return 1 if report.failures else 0
 
+
+_COMMANDS = {"up": _up, "run": _run, "demo": _demo, "faults": _faults, "history": _history}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,6 +15,8 @@ from sandbox.ec2.errors import Ec2Error
 MAX_FILTERS = 50
 MAX_VALUES = 200
 
+_WILDCARDS = frozenset("*?\\")
+
 type Extractor[T] = Callable[[T], Iterable[str]]
 
 
@@ -52,7 +54,7 @@ def _test[T](
     extract: Extractor[T]
     if name.startswith("tag:"):
         key = name.removeprefix("tag:")
-        extract = lambda thing: [v for k, v in tags_of(thing).items() if k == key]  # noqa: E731
+        extract = lambda thing: [v] if (v := tags_of(thing).get(key)) is not None else []  # noqa: E731
     elif name == "tag-key":
         extract = lambda thing: tags_of(thing).keys()  # noqa: E731
     elif name == "tag-value":
@@ -61,8 +63,13 @@ def _test[T](
         extract = extractors[name]
     else:
         raise Ec2Error("InvalidParameterValue", f"The filter '{name}' is invalid")
-    patterns = [pattern(value) for value in values]
-    return lambda thing: any(p.fullmatch(v) for v in extract(thing) for p in patterns)
+    plain = frozenset(value for value in values if not _WILDCARDS & set(value))
+    patterns = [pattern(value) for value in values if value not in plain]
+    if not patterns:
+        return lambda thing: not plain.isdisjoint(extract(thing))
+    return lambda thing: any(
+        v in plain or any(p.fullmatch(v) for p in patterns) for v in extract(thing)
+    )
 
 
 def pattern(value: str) -> re.Pattern[str]:

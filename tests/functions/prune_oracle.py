@@ -67,15 +67,19 @@ class Asked:
     after_backup: bool = False
 
 
-def newest_available(made: Iterable[Made]) -> Made | None:
-    """Return the point of one instance in one Region on which its end is written."""
-    available = [one for one in made if one.is_point and one.state == "available"]
-    return max(available, key=lambda one: one.occurrence, default=None)
+def newest_point(made: Iterable[Made]) -> Made | None:
+    """Return the point of one instance in one Region on which its end is written.
+
+    It is the newest of all if none is available.
+    """
+    points = [one for one in made if one.is_point]
+    available = [one for one in points if one.state == "available"]
+    return max(available or points, key=lambda one: one.occurrence, default=None)
 
 
 def is_believed(made: Iterable[Made], now: datetime) -> bool:
     """Whether an instance that is not seen is believed to be gone."""
-    newest = newest_available(made)
+    newest = newest_point(made)
     return newest is not None and newest.ended_at is not None and now - newest.ended_at >= 7 * DAY
 
 

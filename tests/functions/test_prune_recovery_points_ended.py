@@ -98,6 +98,19 @@ def test_what_is_written_twice_stays_as_it_was_written_first(estate: Estate) -> 
     assert not {"CreateTags", "DeleteTags"} & {action for _, action in estate.cloud.calls}
 
 
+def test_a_disabled_one_says_it_if_none_is_available(estate: Estate) -> None:
+    web = estate.instance(retain="1")
+    (point,) = estate.daily_points(web, 1, retain="1")
+    estate.cloud.call("DisableImage", ImageId=point)
+    estate.terminate(web)
+    estate.cloud.wait(days=100)
+    sweep(estate)
+    assert ended_at(estate, point) == iso(estate.cloud.now)
+    estate.cloud.wait(days=7)
+    sweep(estate)
+    assert estate.everything()[HOME] == set()
+
+
 def test_neither_a_dry_run_nor_a_backup_writes_it_or_takes_it_off(estate: Estate) -> None:
     web, erp = estate.instance(), estate.instance()
     gone, there = estate.point(web), estate.point(erp, ended_at="2026-09-01T00:00:00Z")

@@ -28,7 +28,7 @@ from tests.functions.prune_oracle import (
     doomed_points,
     doomed_snapshots,
     is_believed,
-    newest_available,
+    newest_point,
 )
 
 RETAINS = ["1", "3", "5d", "2w", "2d 2w", "3d 1m", "2d 1w 1m 1y"]
@@ -270,7 +270,7 @@ class History:
         marked: dict[Made, datetime | None] = {}
         for instance_id in self.retains:
             for region in {*REGIONS} - {out}:
-                newest = newest_available(
+                newest = newest_point(
                     one
                     for one in self.made
                     if (one.region, one.instance_id) == (region, instance_id)

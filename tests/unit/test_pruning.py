@@ -129,6 +129,15 @@ def test_the_end_is_written_on_the_newest_point_that_is_available() -> None:
     assert newest_point([]) is None
 
 
+def test_it_is_written_on_the_newest_of_all_if_none_is_available() -> None:
+    points = [
+        a_point(4, state="disabled"),
+        a_point(3, state="disabled"),
+        a_point(5, state="pending"),
+    ]
+    assert newest_point([*points, a_point(1, level=None), a_point(0, state="failed")]) is points[1]
+
+
 # ---------------------------------------------------------------- the rules in force
 
 

@@ -75,9 +75,10 @@ def believed(situation: Situation, newest: Image | None, now: datetime) -> Situa
 
 
 def newest_point(images: Iterable[Image]) -> Image | None:
-    """Return the newest available recovery point among the images of an instance."""
-    points = [image for image in images if is_point(image) and image.state == _LAUNCHABLE]
-    return max(points, key=_order, default=None)
+    """Return the newest recovery point of an instance: an available one, if there is any."""
+    points = [image for image in images if is_point(image)]
+    available = [image for image in points if image.state == _LAUNCHABLE]
+    return max(available or points, key=_order, default=None)
 
 
 def _words(text: str) -> list[str]:

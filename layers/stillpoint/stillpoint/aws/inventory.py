@@ -1,7 +1,7 @@
 """The inventory: everything in one Region that this stack has made of some instances, or of all."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stillpoint.aws import images
@@ -23,11 +23,12 @@ class Inventory:
     images: tuple[Image, ...]
     snapshots: tuple[Snapshot, ...]
     strays: tuple[Snapshot, ...]
+    existing: frozenset[str] = field(init=False)
 
-    @property
-    def existing(self) -> frozenset[str]:
-        """Return the ids of all snapshots that exist, as far as our images name them."""
-        return frozenset(each.snapshot_id for each in (*self.snapshots, *self.strays))
+    def __post_init__(self) -> None:
+        """Gather the ids once: they are asked for with every image."""
+        found = (each.snapshot_id for each in (*self.snapshots, *self.strays))
+        object.__setattr__(self, "existing", frozenset(found))
 
     def sources_of_pending_copies(self) -> frozenset[str]:
         """Return the ids of the images of which a copy is under way here."""
