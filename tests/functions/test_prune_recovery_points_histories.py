@@ -339,8 +339,8 @@ def live(estate: Estate, random: Random, days: int) -> History:
     return history
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
-@given(st.randoms(use_true_random=False), st.integers(1, 20))
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(st.randoms(use_true_random=False), st.integers(1, 12))
 def test_after_any_history_exactly_what_ought_to_exist_does(random: Random, days: int) -> None:
     with an_estate() as estate:
         live(estate, random, days)

@@ -103,7 +103,7 @@ def test_the_event_of_a_schedule_rule_is_a_sweep() -> None:
 
 def test_the_end_of_a_backup_asks_for_its_members_alone() -> None:
     event = ended([{"instance_id": ID, "name": "web"}, {"instance_id": "i-0a1b2c3d"}])
-    assert PruneRequest.parse(event) == PruneRequest((ID, "i-0a1b2c3d"))
+    assert PruneRequest.parse(event) == PruneRequest((ID, "i-0a1b2c3d"), after_backup=True)
 
 
 def test_the_input_of_the_state_machine_is_the_one_that_the_planner_gives_it() -> None:
@@ -119,7 +119,7 @@ def test_a_backup_whose_input_was_too_long_for_the_event_asks_for_nobody(
     detail: dict[str, object],
 ) -> None:
     event = {"detail-type": ENDED, "detail": detail}
-    assert PruneRequest.parse(event) == PruneRequest(())
+    assert PruneRequest.parse(event) == PruneRequest((), after_backup=True)
 
 
 @pytest.mark.parametrize(
