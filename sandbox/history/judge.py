@@ -120,8 +120,7 @@ class Judge:
         own = newest.tags if newest else {}
         since = own.get(ENDED_AT)
         gone = since is not None and now - moment(since) >= A_WEEK
-        # Until then its tags may ask for anything: "For a week nothing else happens."
-        return Standing(gone=gone, retain=own.get("stillpoint:retain", "") if gone else "")
+        return Standing(gone=gone, retain=own.get("stillpoint:retain", ""))
 
     def _has_ended(self, region: str, instance_id: str) -> bool:
         tags = self._ledger.tags.get(instance_id, {})

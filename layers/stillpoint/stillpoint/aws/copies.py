@@ -19,7 +19,6 @@ _NOT_COPIED = frozenset(
     {
         Tag.COPYING,
         Tag.COPY_TO,
-        Tag.ENDED_AT,
         Tag.HOLD,
         Tag.PROTECTED,
         Tag.SHARED_WITH,
