@@ -18,7 +18,7 @@ from sandbox.virtual.stack import REGION
 
 # "What is left over: ... once it is two days old", and then by the next sweep.
 LEFT_OVER: Final = timedelta(days=2)
-# "For a week nothing else happens": so long an instance has to be gone to count as such.
+# "For a week nothing of it expires": so long an instance has to be gone to count as such.
 A_WEEK: Final = timedelta(days=7)
 ENDED_AT: Final = "stillpoint:ended-at"
 PRUNER: Final = "/prune_recovery_points"
@@ -120,7 +120,8 @@ class Judge:
         own = newest.tags if newest else {}
         since = own.get(ENDED_AT)
         gone = since is not None and now - moment(since) >= A_WEEK
-        return Standing(gone=gone, retain=own.get("stillpoint:retain", ""))
+        # Until then its tags may ask for anything: "For a week nothing of it expires."
+        return Standing(gone=gone, retain=own.get("stillpoint:retain", "") if gone else "")
 
     def _has_ended(self, region: str, instance_id: str) -> bool:
         tags = self._ledger.tags.get(instance_id, {})

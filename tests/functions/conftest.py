@@ -9,6 +9,7 @@ import pytest
 from moto import mock_aws
 
 from stillpoint.aws.client import client
+from tests.functions.prune_cloud import Estate, an_estate
 from tests.functions.stack import Stack
 
 ROLE = "arn:aws:iam::123456789012:role/backup"
@@ -31,3 +32,10 @@ def stack(_aws: None, capsys: pytest.CaptureFixture[str]) -> Stack:
         name="stillpoint-backup", definition=json.dumps(DEFINITION), roleArn=ROLE
     )
     return Stack(topic["TopicArn"], machine["stateMachineArn"], capsys)
+
+
+@pytest.fixture
+def estate(_aws: None) -> Iterator[Estate]:
+    """Return a stack with a cloud of its own, for what becomes of recovery points."""
+    with an_estate() as made:
+        yield made

@@ -56,13 +56,15 @@ class Loose:
 class Asked:
     """What is asked of an instance's points: by its tag now, or how long the last one stays.
 
-    `is_gone` says that it is believed to be gone. `knows_copies` says that the Regions of its
-    copies answer, `after_backup` that this is not the daily sweep.
+    `is_gone` says that it is believed to be gone, `is_uncertain` that it is not believed yet.
+    `knows_copies` says that the Regions of its copies answer, `after_backup` that this is not the
+    daily sweep.
     """
 
     retain: str | None
     final: timedelta | None
     is_gone: bool = False
+    is_uncertain: bool = False
     knows_copies: bool = True
     after_backup: bool = False
 
@@ -90,7 +92,7 @@ def doomed_points(made: Iterable[Made], asked: Asked, now: datetime) -> set[Made
     )
     launchable = [one for one in points if one.is_launchable]
     useless = [one for one in points if not one.is_launchable and one.state != "pending"]
-    if not points:
+    if not points or asked.is_uncertain:
         return set()
     speaks = (launchable or points)[0]
     rules = {speaks.retain, asked.retain} - {None}

@@ -77,12 +77,14 @@ def test_a_point_is_copied_and_taken_off_the_work_list(cloud: Cloud) -> None:
 
 
 def test_a_copy_carries_name_tags_and_evidence_and_says_where_it_is_from(cloud: Cloud) -> None:
-    image_id = a_point(cloud, volumes=2, **{Tag.HOLD: "true", Tag.PROTECTED: "x"})
+    image_id = a_point(
+        cloud, volumes=2, **{Tag.HOLD: "true", Tag.PROTECTED: "x", Tag.ENDED_AT: "x"}
+    )
     look(cloud)
     source = cloud.images()[image_id]
     (copy,) = cloud.copies(image_id, WEST).values()
     expected = {k: v for k, v in source["tags"].items() if k not in {
-        Tag.HOLD, Tag.PROTECTED, Tag.COPYING, Tag.COPY_TO,
+        Tag.HOLD, Tag.PROTECTED, Tag.COPYING, Tag.COPY_TO, Tag.ENDED_AT,
     }} | {Tag.COPY_OF: f"{REGION}:{image_id}"}  # fmt: skip
     assert copy["name"] == source["name"]
     assert copy["tags"] == expected

@@ -1,26 +1,9 @@
 """Pruning when a backup has succeeded, once a day, and when people ask what would go."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from stillpoint.tags import Tag
-from tests.functions.prune_cloud import (
-    DAILY,
-    HOME,
-    OVERSEAS,
-    Estate,
-    an_estate,
-    backup_ended,
-    fates,
-    reasons,
-)
-
-
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with an_estate() as made:
-        yield made
+from tests.functions.prune_cloud import DAILY, HOME, OVERSEAS, Estate, backup_ended, fates, reasons
 
 
 def test_the_end_of_a_backup_prunes_its_instances_alone(estate: Estate) -> None:
@@ -53,7 +36,8 @@ def test_a_backup_whose_members_the_event_does_not_tell_prunes_nothing(estate: E
 
 
 def test_the_daily_sweep_prunes_every_instance_in_every_region(estate: Estate) -> None:
-    web, erp = estate.instance(retain="2", volumes=2), estate.instance(retain="1")
+    web = estate.instance(retain="2", volumes=2, copy_to=OVERSEAS)
+    erp = estate.instance(retain="1")
     of_web = estate.daily_points(web, 3, retain="2")
     of_erp = estate.daily_points(erp, 2, retain="1")
     copies = [estate.copy(image_id) for image_id in of_web]
@@ -152,7 +136,7 @@ def test_the_last_one_stays_for_ever_if_that_is_asked_for(estate: Estate) -> Non
 
 
 def test_the_copies_expire_by_what_there_is_in_their_own_region(estate: Estate) -> None:
-    web = estate.instance(retain="2")
+    web = estate.instance(retain="2", copy_to=OVERSEAS)
     points = estate.daily_points(web, 4, retain="2")
     copies = [estate.copy(points[0]), estate.copy(points[1])]
     estate.prune()
@@ -161,7 +145,7 @@ def test_the_copies_expire_by_what_there_is_in_their_own_region(estate: Estate) 
 
 
 def test_a_copy_goes_when_a_newer_one_is_complete_and_not_before(estate: Estate) -> None:
-    web = estate.instance(retain="1")
+    web = estate.instance(retain="1", copy_to=OVERSEAS)
     points = estate.daily_points(web, 2, retain="1")
     old = estate.copy(points[0])
     new = estate.copy(points[1], ready=False)
@@ -173,7 +157,7 @@ def test_a_copy_goes_when_a_newer_one_is_complete_and_not_before(estate: Estate)
 
 
 def test_a_dry_run_deletes_nothing_and_tells_the_fate_of_each(estate: Estate) -> None:
-    web = estate.instance(retain="2")
+    web = estate.instance(retain="2", copy_to=OVERSEAS)
     points = estate.daily_points(web, 4, retain="2")
     copy = estate.copy(points[0])
     estate.cloud.tag([points[0]], {Tag.HOLD: "true"})
@@ -193,7 +177,7 @@ def test_a_dry_run_deletes_nothing_and_tells_the_fate_of_each(estate: Estate) ->
 
 
 def test_a_dry_run_for_some_instances_tells_of_what_is_kept_too(estate: Estate) -> None:
-    web, erp = estate.instance(retain="1"), estate.instance(retain="1")
+    web, erp = estate.instance(retain="1", copy_to=OVERSEAS), estate.instance(retain="1")
     of_web = estate.daily_points(web, 2, retain="1")
     estate.daily_points(erp, 2, retain="1")
     copy = estate.copy(of_web[1])

@@ -1,28 +1,12 @@
 """A changed retention is left to the daily sweep; a backup deletes what it makes surplus."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from stillpoint.errors import TooManyDeletions
 from stillpoint.tags import Tag
-from tests.functions.prune_cloud import (
-    HOME,
-    OVERSEAS,
-    Estate,
-    an_estate,
-    backup_ended,
-    fates,
-    reasons,
-)
+from tests.functions.prune_cloud import HOME, OVERSEAS, Estate, backup_ended, fates, reasons
 
 CHANGED = "its retention was changed: left to the daily sweep"
-
-
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with an_estate() as made:
-        yield made
 
 
 def test_a_backup_leaves_what_a_changed_retention_makes_expire_to_the_sweep(

@@ -16,10 +16,11 @@ FINAL = "2d"
 
 def set_the_scene(estate: Estate) -> None:
     """Let there be something of everything that a sweep meets."""
-    web, gone = estate.instance(retain="1", volumes=2), estate.instance(retain="1d")
+    web = estate.instance(retain="1", volumes=2, copy_to=OVERSEAS)
+    gone = estate.instance(retain="1d")
     last = estate.point(gone, retain="1d", ended_at=iso(estate.cloud.now - timedelta(days=5)))
     lately = estate.instance(retain="1d")
-    estate.point(lately, retain="1d")
+    estate.copy(estate.point(lately, retain="1d"))
     for instance_id in (gone, lately):
         estate.terminate(instance_id)
     points = [estate.point(web, retain="1") for _ in range(5)]
@@ -59,13 +60,13 @@ def test_the_scene_has_something_of_everything() -> None:
             *("available", "failed")
         }
         assert len(estate.images()) == 6 + 2 - 1
-        assert len(estate.images(OVERSEAS)) == 3
+        assert len(estate.images(OVERSEAS)) == 3 + 1
         # Of the recovery points: the two older ones, the last one of what is gone, a copy. Of the
         # orphans: two snapshots, a failed image, a failed copy.
         assert len(went) == 8
         estate.prune(final_retention=FINAL)
         assert len(estate.images()) == 3
-        assert len(estate.images(OVERSEAS)) == 1
+        assert len(estate.images(OVERSEAS)) == 2
         assert estate.everything() == left
 
 
@@ -90,7 +91,7 @@ def test_a_crash_before_any_call_is_made_good_by_the_next_pruning(call: int) -> 
         assert all(left[region] <= everything[region] for region in left)
         estate.prune(final_retention=FINAL)
         assert estate.everything() == left
-        # Of the one that went lately, and of the one that is not copied overseas any more.
+        # Of the one that went lately, in both Regions.
         assert ends_written(estate) == 2
 
 

@@ -1,21 +1,14 @@
 """Instances that are not seen any more: nothing ends before it has been so for a week."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from stillpoint.errors import PruneIncomplete
 from stillpoint.tags import Tag, iso
-from tests.functions.prune_cloud import HOME, OVERSEAS, Estate, an_estate, backup_ended, fates
+from tests.functions.prune_cloud import HOME, OVERSEAS, Estate, backup_ended, fates
 
 FINAL = "30d"
-
-
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with an_estate() as made:
-        yield made
 
 
 def ended_at(estate: Estate, image_id: str, region: str = HOME) -> str | None:
@@ -109,6 +102,36 @@ def test_a_disabled_one_says_it_if_none_is_available(estate: Estate) -> None:
     estate.cloud.wait(days=7)
     sweep(estate)
     assert estate.everything()[HOME] == set()
+
+
+@pytest.mark.parametrize("now", ["4", "for a while"])
+def test_what_its_tags_ask_for_is_not_forgotten_in_that_night(estate: Estate, now: str) -> None:
+    web = estate.instance(retain=now)
+    points = estate.daily_points(web, 4, retain="1")
+    estate.untag(web, Tag.SCHEDULE)
+    sweep(estate)
+    assert estate.images() == set(points)
+    answer = estate.prune({"dry_run": True, "instances": [web]})
+    assert len(fates(answer, "kept")) == 4
+    estate.cloud.tag([web], {Tag.SCHEDULE: "daily 03:00"})
+    sweep(estate)
+    assert estate.images() == set(points)
+
+
+def test_it_is_taken_off_one_that_is_not_the_newest_any_more(estate: Estate) -> None:
+    web = estate.instance(retain="2")
+    older = estate.point(web, retain="2")
+    estate.untag(web, Tag.SCHEDULE)
+    sweep(estate)
+    estate.cloud.tag([web], {Tag.SCHEDULE: "daily 03:00"})
+    newer = estate.point(web, retain="2")
+    sweep(estate)
+    assert ended_at(estate, older) is None
+    estate.cloud.wait(days=100)
+    estate.cloud.call("DisableImage", ImageId=newer)
+    estate.untag(web, Tag.SCHEDULE)
+    sweep(estate)
+    assert older in estate.images()
 
 
 def test_neither_a_dry_run_nor_a_backup_writes_it_or_takes_it_off(estate: Estate) -> None:

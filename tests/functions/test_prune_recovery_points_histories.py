@@ -248,10 +248,12 @@ class History:
                 if event is DAILY or instance_id in str(event):
                     of_it = [one for one in here if one.instance_id == instance_id]
                     is_over = self._is_over(instance_id, region)
+                    believed = is_believed(of_it, self.now)
                     asked = Asked(
                         retain=None if is_over else retain,
                         final=FINALS[self.final],
-                        is_gone=is_over and is_believed(of_it, self.now),
+                        is_gone=is_over and believed,
+                        is_uncertain=is_over and not believed,
                         knows_copies=region == OVERSEAS or out != OVERSEAS,
                         after_backup=event is not DAILY,
                     )
@@ -270,14 +272,15 @@ class History:
         marked: dict[Made, datetime | None] = {}
         for instance_id in self.retains:
             for region in {*REGIONS} - {out}:
-                newest = newest_point(
+                of_it = [
                     one
                     for one in self.made
                     if (one.region, one.instance_id) == (region, instance_id)
-                )
-                if newest is not None:
-                    since = newest.ended_at or self.now.replace(microsecond=0)
-                    marked[newest] = since if self._is_over(instance_id, region) else None
+                ]
+                if not self._is_over(instance_id, region):
+                    marked |= dict.fromkeys(of_it)
+                elif newest := newest_point(of_it):
+                    marked[newest] = newest.ended_at or self.now.replace(microsecond=0)
         return marked
 
     def _loose_to_go(self, out: str | None) -> set[str]:

@@ -1,26 +1,8 @@
 """What is left over of backups and copies that failed, and what has been damaged."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from sandbox.virtual.stack import ACCOUNT
 from stillpoint.tags import Tag
-from tests.functions.prune_cloud import (
-    HOME,
-    OVERSEAS,
-    Estate,
-    an_estate,
-    backup_ended,
-    fates,
-    reasons,
-)
-
-
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with an_estate() as made:
-        yield made
+from tests.functions.prune_cloud import HOME, OVERSEAS, Estate, backup_ended, fates, reasons
 
 
 def lose_image(estate: Estate, image_id: str, region: str = HOME) -> list[str]:

@@ -1,6 +1,6 @@
 """What has expired and is left alone all the same, and what was never ours to delete."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -8,23 +8,7 @@ import pytest
 from sandbox.virtual.stack import ACCOUNT
 from stillpoint.errors import PruneIncomplete
 from stillpoint.tags import Tag, iso
-from tests.functions.prune_cloud import (
-    DAILY,
-    HOME,
-    OVERSEAS,
-    Estate,
-    an_estate,
-    backup_ended,
-    fates,
-    reasons,
-)
-
-
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with an_estate() as made:
-        yield made
-
+from tests.functions.prune_cloud import DAILY, HOME, OVERSEAS, Estate, backup_ended, fates, reasons
 
 # ---------------------------------------------------------------- reasons to spare
 
@@ -146,7 +130,7 @@ def test_what_there_is_a_reason_to_spare_is_left_alone_and_reported(
 
 
 def test_a_copy_in_use_in_its_own_region_is_left_alone(estate: Estate) -> None:
-    web = estate.instance(retain="1")
+    web = estate.instance(retain="1", copy_to=OVERSEAS)
     points = estate.daily_points(web, 2, retain="1")
     copies = [estate.copy(image_id) for image_id in points]
     estate.cloud.call("RunInstances", region=OVERSEAS, ImageId=copies[0], MinCount=1, MaxCount=1)

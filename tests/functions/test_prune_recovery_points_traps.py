@@ -1,17 +1,9 @@
 """What pruning once got wrong, or nearly."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from stillpoint.tags import Tag
-from tests.functions.prune_cloud import HOME, OVERSEAS, Estate, an_estate, backup_ended, fates
-
-
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with an_estate() as made:
-        yield made
+from tests.functions.prune_cloud import HOME, OVERSEAS, Estate, backup_ended, fates
 
 
 def own_snapshot_with_our_tags(estate: Estate, web: str, image_id: str) -> str:

@@ -1,26 +1,10 @@
 """Pruning that AWS hinders, that is too much, or that is cut short."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from stillpoint.errors import PruneIncomplete, TooManyDeletions
 from stillpoint.tags import Tag
-from tests.functions.prune_cloud import (
-    HOME,
-    OVERSEAS,
-    Estate,
-    an_estate,
-    backup_ended,
-    fates,
-)
-
-
-@pytest.fixture
-def estate() -> Iterator[Estate]:
-    with an_estate() as made:
-        yield made
-
+from tests.functions.prune_cloud import HOME, OVERSEAS, Estate, backup_ended, fates
 
 # ---------------------------------------------------------------- the results of each snapshot
 
@@ -142,7 +126,7 @@ def test_too_much_at_once_halts_everything_and_people_are_told(estate: Estate) -
 
 
 def test_copies_and_orphans_count_too_and_what_is_spared_does_not(estate: Estate) -> None:
-    web = estate.instance(retain="1")
+    web = estate.instance(retain="1", copy_to=OVERSEAS)
     points = estate.daily_points(web, 4, retain="1")
     for image_id in points[:3]:
         estate.copy(image_id)
@@ -172,7 +156,7 @@ def test_people_can_allow_more_once(estate: Estate) -> None:
 
 
 def test_while_one_region_is_out_the_other_is_pruned(estate: Estate) -> None:
-    web = estate.instance(retain="1")
+    web = estate.instance(retain="1", copy_to=OVERSEAS)
     points = estate.daily_points(web, 2, retain="1")
     copies = [estate.copy(image_id) for image_id in points]
     fault = estate.cloud.world.faults.add({"name": "region-outage", "region": OVERSEAS})
@@ -260,7 +244,7 @@ def test_what_there_is_no_time_for_is_left_for_the_next_time(estate: Estate) -> 
 
 
 def test_the_oldest_go_first_in_whatever_region(estate: Estate) -> None:
-    web, erp = estate.instance(retain="1"), estate.instance(retain="1")
+    web, erp = (estate.instance(retain="1", copy_to=OVERSEAS) for _ in range(2))
     points = []
     for _ in range(3):
         points += [estate.point(web, retain="1"), estate.point(erp, retain="1")]

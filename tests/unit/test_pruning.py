@@ -122,6 +122,16 @@ def test_until_it_is_believed_the_last_one_does_not_go_nor_what_is_counted() -> 
     assert expired(*points, situation=GONE_FOR_GOOD) == {"400", "401", "402"}
 
 
+@pytest.mark.parametrize("retain", ["1", "1d", "7d 4w", "a while"])
+def test_until_it_is_believed_nothing_expires_for_its_tags_may_ask_for_more(retain: str) -> None:
+    points = [a_point(day, retain=retain) for day in (8, 8.5, 60, 900)]
+    verdicts = judged(*points, situation=believed(GONE_FOR_GOOD, points[0], NOW)).values()
+    assert [(v.expired, v.is_last, v.unreadable) for v in verdicts] == [(False,) * 3] * 4
+    assert {v.reason for v in verdicts} == {
+        "nothing expires: its instance is not seen, but not for a week yet"
+    }
+
+
 def test_the_end_is_written_on_the_newest_point_that_is_available() -> None:
     newest = a_point(3)
     others = [a_point(2, state="disabled"), a_point(1, state="pending"), a_point(0, level=None)]

@@ -29,6 +29,7 @@ SITUATIONS = st.sampled_from(
         *(Situation(parse_retain(text)) for text in ("1", "4", "7d", "2d 2w 1m")),
         *(Situation(ended=Ended(final)) for final in (None, 20 * DAY, 200 * DAY)),
         Situation(unreadable="it cannot be understood"),
+        Situation(uncertain=True),
     ]
 )
 DAMAGED = st.sets(st.integers(0, 60).map(lambda day: f"ami-{day}"), max_size=20)

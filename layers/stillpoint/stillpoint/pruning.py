@@ -32,12 +32,14 @@ class Situation:
     """How an instance stands, as far as its recovery points depend on it.
 
     `retain` is what its tags say now, and None once it is gone: then `ended` says how long its
-    last one is kept. `unreadable` says why its tags do not tell: then nothing expires.
+    last one is kept. `unreadable` says why its tags do not tell, `uncertain` that it may be gone
+    or not: then nothing expires.
     """
 
     retain: Retain | None = None
     ended: Ended | None = None
     unreadable: str = ""
+    uncertain: bool = False
 
 
 def situation_of(
@@ -66,12 +68,15 @@ def situation_of(
 def believed(situation: Situation, newest: Image | None, now: datetime) -> Situation:
     """Return the situation as far as it may be acted on: the end of an instance only in time.
 
-    The newest recovery point says since when the instance is not seen.
+    The newest recovery point says since when the instance is not seen. What its tags would say is
+    not known meanwhile: they may ask for more than its recovery points do.
     """
     if situation.ended is None:
         return situation
     since = parse_iso(newest.tags.get(Tag.ENDED_AT, "")) if newest is not None else None
-    return situation if since is not None and now - since >= BELIEVED_AFTER else Situation()
+    if since is not None and now - since >= BELIEVED_AFTER:
+        return situation
+    return Situation(uncertain=True)
 
 
 def newest_point(images: Iterable[Image]) -> Image | None:
@@ -139,6 +144,9 @@ def judge(  # noqa: PLR0913 (everything that the verdicts depend on)
     a longer retention counts at once, a shorter one when a backup was made under it.
     """
     points = [image for image in images if is_point(image)]
+    if situation.uncertain:
+        reason = "nothing expires: its instance is not seen, but not for a week yet"
+        return [Verdict(image, region, expired=False, reason=reason) for image in points]
     launchable = {
         image.image_id
         for image in points

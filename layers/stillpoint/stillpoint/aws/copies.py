@@ -19,6 +19,7 @@ _NOT_COPIED = frozenset(
     {
         Tag.COPYING,
         Tag.COPY_TO,
+        Tag.ENDED_AT,
         Tag.HOLD,
         Tag.PROTECTED,
         Tag.SHARED_WITH,

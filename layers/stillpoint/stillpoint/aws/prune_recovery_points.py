@@ -22,6 +22,7 @@ from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
 from stillpoint.orphans import Orphan, missing_snapshots, orphaned_images, orphaned_snapshots
 from stillpoint.pruning import (
+    Situation,
     Verdict,
     believed,
     check_limit,
@@ -165,7 +166,7 @@ class _Pruning:
                 copied_to=None if inventory.region == self._settings.region else inventory.region,
             )
             newest = newest_point(some)
-            self._note_end(newest, inventory.region, has_ended=situation.ended is not None)
+            self._note_end(some, newest, inventory.region, situation)
             damaged = {i.image_id for i in some if missing_snapshots(i, inventory.existing)}
             verdicts += judge(
                 some,
@@ -179,20 +180,24 @@ class _Pruning:
         reasons = self._reasons(spare, [v.image for v in verdicts if v.expired])
         return [replace(v, spared=reasons.get(v.image.image_id, "")) for v in verdicts]
 
-    def _note_end(self, newest: Image | None, region: str, *, has_ended: bool) -> None:
+    def _note_end(
+        self, some: Iterable[Image], newest: Image | None, region: str, situation: Situation
+    ) -> None:
         """Write on the newest recovery point since when its instance is not seen, or take it off.
 
-        Only the sweep does: it is what acts on it. What cannot be written counts from later on.
+        Taken off it is of all: one that was the newest then may be so again. Only the sweep does
+        this: it is what acts on it. What cannot be written counts from later on.
         """
-        if newest is None or self._request.dry_run or self._request.instances is not None:
+        if self._request.dry_run or self._request.instances is not None:
             return
-        written = newest.tags.get(Tag.ENDED_AT)
         try:
-            if has_ended and written is None:
+            if situation.ended is None:
+                for image in some:
+                    if (written := image.tags.get(Tag.ENDED_AT)) is not None:
+                        ec2.delete_tag(image.image_id, Tag.ENDED_AT, written, region=region)
+            elif newest is not None and Tag.ENDED_AT not in newest.tags:
                 tags: dict[str, str] = {Tag.ENDED_AT: iso(self._now)}
                 ec2.create_tags([newest.image_id], tags, region=region)
-            elif not has_ended and written is not None:
-                ec2.delete_tag(newest.image_id, Tag.ENDED_AT, written, region=region)
         except StillpointError as error:
             self._fail(error)
 
