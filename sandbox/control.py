@@ -32,6 +32,7 @@ class Control:
     faults: HostFaults
     lambdas: LambdaHost
     engine: Engine
+    truth: Callable[[], Any]
     secret: str
 
     def answer(self, method: str, what: str, body: Any) -> Any:
@@ -67,7 +68,7 @@ class Control:
                 "hits": self.faults.hits,
             },
             "lambdas": self.lambdas.report,
-            "truth": self.world.truth,
+            "truth": self.truth,
         }
 
     def _add_fault(self, fault: dict[str, Any]) -> None:

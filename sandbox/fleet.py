@@ -1,11 +1,16 @@
 """Launching the instances of a scenario and tagging them so that they become due."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore import xform_name
+
 from sandbox import past
+from sandbox.arrangement import arrange
 from sandbox.process import SandboxError
 from sandbox.scenario import InstanceSpec, Scenario, filled
 from sandbox.session import Session
@@ -48,6 +53,7 @@ def launch(session: Session, scenario: Scenario) -> Fleet:
             session.aws.ec2.modify_instance_attribute(
                 InstanceId=ids[spec.name], DisableApiStop={"Value": True}
             )
+    arrange(scenario, ids, partial(_call, session))
     for fault in scenario.faults:
         session.control.add_fault({key: _with_ids(value, ids) for key, value in fault.items()})
     start = datetime.fromtimestamp(session.server.clock.now(), UTC)
@@ -60,6 +66,13 @@ def launch(session: Session, scenario: Scenario) -> Fleet:
             tags = [{"Key": key, "Value": filled(value, start)} for key, value in spec.tags.items()]
             session.aws.ec2.create_tags(Resources=[ids[spec.name]], Tags=tags)  # type: ignore[arg-type]
     return Fleet(ids, {spec.name: spec.state for spec in scenario.instances}, start)
+
+
+def _call(session: Session, service: str, action: str, /, **params: object) -> Mapping[str, Any]:
+    """Call an action of any service, both by the names of the SDK."""
+    client = session.aws.client(service)
+    answer: Mapping[str, Any] = getattr(client, xform_name(action))(**params)
+    return answer
 
 
 def _with_ids(value: Any, ids: dict[str, str]) -> Any:

@@ -8,12 +8,17 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 from ministack.core import iam_evaluator
 
 from sandbox.lambda_site import shifted_time
+from sandbox.protocols import wire_of
+from sandbox.service_calls import ServiceError
+
+if TYPE_CHECKING:
+    from sandbox.service_checks import DocumentTags
 
 type TagsOf = Callable[[str, str], Mapping[str, str]]
 
@@ -51,6 +56,13 @@ REFERENCED: Final = {
     "ec2:LaunchTemplate": ("ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"),
 }
 TYPE_BY_PREFIX: Final = {"i": "instance", "ami": "image", "snap": "snapshot", "vol": "volume"}
+# The companions of EC2 by the names that ministack routes by, with those of the SDK.
+_COMPANIONS: Final = {
+    "autoscaling": "autoscaling",
+    "elasticloadbalancing": "elbv2",
+    "monitoring": "cloudwatch",
+    "ssm": "ssm",
+}
 # ARNs of images and snapshots carry no account id.
 WITHOUT_ACCOUNT: Final = frozenset({"image", "snapshot"})
 
@@ -242,10 +254,12 @@ def denied(
     return None
 
 
-def install() -> None:
-    """Ask ministack's evaluator about every resource of an EC2 request that arrives over HTTP."""
-    from ministack.core.responses import get_account_id  # noqa: PLC0415  after ministack's set-up
+def install(document_tags: "DocumentTags") -> None:
+    """Ask ministack's evaluator about every resource of a request that arrives over HTTP.
 
+    This goes for EC2 and its companions. `document_tags(region, name)` gives the tags of a
+    document of SSM.
+    """
     enforce = iam_evaluator.enforce
 
     def enforce_every_resource(
@@ -257,11 +271,16 @@ def install() -> None:
         service_context: dict[str, Any] | None = None,
     ) -> Any:
         request = iam_evaluator._signed_request.get()
-        if service != "ec2" or request is None or not request.body:
+        checks = (
+            _checks(service, request.headers, request.body, region, document_tags)
+            if request and request.body
+            else None
+        )
+        if checks is None:
             return enforce(
                 access_key_id, iam_action, service, region, resource_arn, service_context
             )
-        for check in ec2_checks(flat(request.body), region, get_account_id()):
+        for check in checks:
             denied = enforce(access_key_id, check.action, service, region, check.arn, check.context)
             if denied:
                 return denied
@@ -269,6 +288,33 @@ def install() -> None:
 
     iam_evaluator.enforce = enforce_every_resource
     _accept_real_time()
+
+
+def _checks(
+    service: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    region: str,
+    document_tags: "DocumentTags",
+) -> list[Check] | None:
+    """Return the checks of a request to a service by ministack's name, None if it is another."""
+    from ministack.core.responses import get_account_id  # noqa: PLC0415  after ministack's set-up
+
+    from sandbox.service_checks import Scope, service_checks  # noqa: PLC0415  it needs this module
+
+    account = get_account_id()
+    if service == "ec2":
+        return ec2_checks(flat(body), region, account)
+    if service not in _COMPANIONS:
+        return None
+    name, text = _COMPANIONS[service], body.decode()
+    wire = wire_of(name)
+    action = wire.action(headers, text)
+    scope = Scope(region, account, emulated_tags, document_tags)
+    try:
+        return service_checks(name, action, wire.params(action, text), scope)
+    except ServiceError:  # what is unsound is refused by whoever answers it
+        return None
 
 
 def _accept_real_time() -> None:

@@ -12,11 +12,26 @@
     [physics]                      # of every instance; sandbox/ec2/physics.py has the names
     image_seconds = [180, 600]
 
+    [[target_group]]               # of a load balancer
+    name = "site"
+    port = 8080                    # 80 if left out
+    deregistration_delay = 30      # seconds, 300 if left out
+    [[auto_scaling_group]]
+    name = "asg"
+    min = 0
+    max = 2
+    desired = 1                    # as many as there are members if left out
+    target_groups = ["site"]       # none if left out
+    suspended = ["Launch"]         # processes, none if left out
+
     [[instance]]
     name = "web"
     volumes = 3                    # 1 if left out
     state = "stopped"              # "running" if left out
     stop_protection = true         # false if left out
+    auto_scaling_group = "asg"     # none if left out; its members have to run
+    target_groups = ["site:8443"]  # registered there, on the group's port if none is named
+    alarms = ["web-cpu"]           # metric alarms with its InstanceId as their dimension
     [instance.tags]
     "stillpoint:schedule" = "cron({due+3m})"
     [instance.physics]
@@ -79,6 +94,27 @@ class PastSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetGroupSpec:
+    """A target group of a load balancer; the delay is in seconds."""
+
+    name: str
+    port: int = 80
+    deregistration_delay: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class AutoScalingGroupSpec:
+    """An Auto Scaling group; `desired` is None if it is the number of its members."""
+
+    name: str
+    min: int
+    max: int
+    desired: int | None = None
+    target_groups: tuple[str, ...] = ()
+    suspended: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSpec:
     """One instance of the fleet, as the file describes it."""
 
@@ -89,6 +125,17 @@ class InstanceSpec:
     stop_protection: bool = False
     physics: dict[str, Any] = field(default_factory=dict)
     past: PastSpec | None = None
+    auto_scaling_group: str | None = None
+    target_groups: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+
+    def registrations(self) -> list[tuple[str, int | None]]:
+        """Return the target groups that it is registered in, each with a port of its own or None.
+
+        Raises ValueError for a port that is none.
+        """
+        parted = [each.partition(":") for each in self.target_groups]
+        return [(name, int(port) if port else None) for name, _, port in parted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +167,8 @@ class Scenario:
     faults: tuple[dict[str, Any], ...] = ()
     expected: dict[str, Expectation] = field(default_factory=dict)
     messages: tuple[str, ...] | None = None
+    target_groups: tuple[TargetGroupSpec, ...] = ()
+    auto_scaling_groups: tuple[AutoScalingGroupSpec, ...] = ()
 
     def backed_up(self) -> set[str]:
         """Return the names of the instances of which a backup is expected, however it ends."""
@@ -169,7 +218,13 @@ def parse(document: dict[str, Any]) -> Scenario:
         faults=tuple(document.pop("fault", [])),
         expected={name: Expectation(**each) for name, each in expect.items()},
         messages=None if messages is None else tuple(messages),
+        target_groups=tuple(TargetGroupSpec(**each) for each in document.pop("target_group", [])),
+        auto_scaling_groups=tuple(
+            AutoScalingGroupSpec(**_with_tuples(each))
+            for each in document.pop("auto_scaling_group", [])
+        ),
     )
+    _check_groups(scenario)
     known = {instance.name for instance in instances}
     if unknown := sorted([*document, *settings, *(scenario.expected.keys() - known)]):
         raise ValueError(f"unknown: {', '.join(unknown)}")
@@ -178,10 +233,30 @@ def parse(document: dict[str, Any]) -> Scenario:
 
 def _instance(row: dict[str, Any]) -> InstanceSpec:
     past = row.get("past")
-    spec = InstanceSpec(**{**row, "past": PastSpec(**past) if past else None})
+    spec = InstanceSpec(**{**_with_tuples(row), "past": PastSpec(**past) if past else None})
     if spec.past and not _offsets(spec):
         raise ValueError(f"{spec.name} has a past, but nothing of it is ever due")
     return spec
+
+
+def _with_tuples(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a table with tuples for its lists, so that what is read stays as it was read."""
+    return {key: tuple(each) if isinstance(each, list) else each for key, each in row.items()}
+
+
+def _check_groups(scenario: Scenario) -> None:
+    """Raise ValueError for a group that is not described, or a member that does not run."""
+    targets = {each.name for each in scenario.target_groups}
+    scaling = {each.name for each in scenario.auto_scaling_groups}
+    named = {name for each in scenario.auto_scaling_groups for name in each.target_groups}
+    for spec in scenario.instances:
+        named |= {name for name, _ in spec.registrations()}
+        if spec.auto_scaling_group and spec.auto_scaling_group not in scaling:
+            raise ValueError(f"{spec.name} is in {spec.auto_scaling_group}, which is no group")
+        if spec.state != "running" and (spec.auto_scaling_group or spec.target_groups):
+            raise ValueError(f"{spec.name} is in a group, but does not run")
+    if unknown := sorted(named - targets):
+        raise ValueError(f"no target group has the name {', '.join(unknown)}")
 
 
 def filled(value: str, start: datetime) -> str:

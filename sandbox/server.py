@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +41,10 @@ def main() -> None:
         lambdas,
         metrics,
         schedules,
+        service_emulator,
         stepfunctions,
     )
+    from sandbox.companions import Companions  # noqa: PLC0415
     from sandbox.host_faults import HostFaults  # noqa: PLC0415
 
     state, seed = Path(os.environ[STATE]), int(os.environ[SEED])
@@ -50,14 +53,17 @@ def main() -> None:
     physics = ec2.Physics().changed(json.loads(os.environ[PHYSICS]))
     world = ec2.World(clock, seed, physics)
     ec2.install(world)
+    companions = Companions(world)
     cloudformation.install()
-    iam.install()
+    cloudformation.install_documents(companions.ssm)
+    service_emulator.install(companions)
+    iam.install(partial(companions.document_tags, os.environ["AWS_ACCESS_KEY_ID"]))
     alarms.install(clock)
     schedules.install(clock, faults)
     lambdas.install(host, clock)
     engine = stepfunctions.install(clock, faults, seed)
     interface = control.Control(
-        clock, world, faults, host, engine, os.environ["AWS_SECRET_ACCESS_KEY"]
+        clock, world, faults, host, engine, companions.truth, os.environ["AWS_SECRET_ACCESS_KEY"]
     )
     try:
         asyncio.run(_serve(interface.around(app), int(os.environ["GATEWAY_PORT"])))

@@ -42,14 +42,16 @@ class UnsupportedCallError(Exception):
     """The service, operation or argument does not exist; AWS refuses such a definition."""
 
 
-@dataclass(frozen=True, slots=True)
 class ServiceError(Exception):
     """A service answered with an error."""
 
-    code: str
-    message: str
-    status: int
-    request_id: str
+    def __init__(self, code: str, message: str, status: int, request_id: str) -> None:
+        """Take what the service's answer says."""
+        super().__init__(code, message, status, request_id)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.request_id = request_id
 
 
 @lru_cache(maxsize=16)

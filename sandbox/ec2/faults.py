@@ -13,9 +13,14 @@ skip           how many matching calls pass before it strikes; default 0
 times          how often it strikes, 0 for without end; default 1, without end if `seconds` is given
 after_seconds  it strikes from so many seconds after it was added; default 0
 seconds        and for so long from then on; default for ever
+stage          the value of the parameter `command` of the SSM command that it strikes, such as
+               `pre-script` or `freeze`; default is every command
 code, message, status   the error of `api-error`
 falls_back     for `no-capacity`: the start is accepted and the instance falls back to `stopped`
-delay_seconds  for `image-failed`, `snapshot-error` and `copy-failed`: how long until it fails
+delay_seconds  for `image-failed`, `snapshot-error` and `copy-failed`: how long until it fails;
+               for `agent-hangs` and `agent-offline-after-start`: how late it is, default for ever;
+               for `auto-thaw-fires`: how long after the freeze, default is thawSeconds
+exit_code      for `script-fails`: default 202 for a post-script, 201 for others
 volume         for `snapshot-never-initiated`, `snapshot-error` and `snapshot-delete-refused`:
                which volume, counted from 0 in the order of capture, -1 for the last; default -1
 return_code    for `snapshot-delete-refused`: the result of that snapshot, `missing-permissions`,
@@ -23,6 +28,14 @@ return_code    for `snapshot-delete-refused`: the result of that snapshot, `miss
 
 `region-outage` strikes every call in its Region for as long as it is in force, whatever `times`
 is; `copy-stuck` is a copy that stays pending for ever.
+
+What goes wrong in a guest, with a command of SSM (`SendCommand`):
+
+agent-hangs                the command does its work, and the agent never reports it
+agent-offline-after-start  the agent does not come up after StartInstances
+script-fails, script-hangs an owner's script ends with an error, or never
+freeze-fails               a file system cannot be frozen; those that were are thawed again
+auto-thaw-fires            the process that holds the freeze does not end it, its watchdog does
 """
 
 from collections.abc import Mapping
@@ -54,6 +67,12 @@ class FaultName(StrEnum):
     COPY_STUCK = "copy-stuck"
     SNAPSHOT_DELETE_REFUSED = "snapshot-delete-refused"
     REGION_OUTAGE = "region-outage"
+    AGENT_HANGS = "agent-hangs"
+    AGENT_OFFLINE_AFTER_START = "agent-offline-after-start"
+    SCRIPT_FAILS = "script-fails"
+    SCRIPT_HANGS = "script-hangs"
+    FREEZE_FAILS = "freeze-fails"
+    AUTO_THAW_FIRES = "auto-thaw-fires"
 
 
 FAULT_NAMES = tuple(name.value for name in FaultName)
@@ -71,6 +90,18 @@ _DEFAULT_ACTIONS: Mapping[FaultName, frozenset[str]] = {
     FaultName.COPY_FAILED: frozenset({"CopyImage"}),
     FaultName.COPY_STUCK: frozenset({"CopyImage"}),
     FaultName.SNAPSHOT_DELETE_REFUSED: frozenset({"DeregisterImage"}),
+    FaultName.AGENT_HANGS: frozenset({"SendCommand"}),
+    FaultName.AGENT_OFFLINE_AFTER_START: frozenset({"StartInstances"}),
+    FaultName.SCRIPT_FAILS: frozenset({"SendCommand"}),
+    FaultName.SCRIPT_HANGS: frozenset({"SendCommand"}),
+    FaultName.FREEZE_FAILS: frozenset({"SendCommand"}),
+    FaultName.AUTO_THAW_FIRES: frozenset({"SendCommand"}),
+}
+# How long what is late takes, where a fault does not say; 30 seconds for all others.
+_DEFAULT_DELAYS: Mapping[FaultName, float] = {
+    FaultName.AGENT_HANGS: float("inf"),
+    FaultName.AGENT_OFFLINE_AFTER_START: float("inf"),
+    FaultName.AUTO_THAW_FIRES: float("inf"),
 }
 # What a snapshot's deletion can come to if it is refused (EC2 API Reference,
 # DeleteSnapshotReturnCode); `skipped` is the world's own finding.
@@ -98,6 +129,8 @@ class Fault:
     delay_seconds: float = 30.0
     volume: int = -1
     return_code: str = "internal-error"
+    stage: str | None = None
+    exit_code: int | None = None
     seen: int = 0
     hits: int = 0
 
@@ -109,6 +142,7 @@ class Fault:
             and (self.instance is None or self.instance in (instance_id, instance_name))
             and (self.principal is None or self.principal in call.principal)
             and self.region in (None, call.region)
+            and self.stage in (None, _stage(call))
         )
 
     def strikes(self) -> bool:
@@ -149,6 +183,12 @@ class Fault:
                 | FaultName.COPY_FAILED
                 | FaultName.COPY_STUCK
                 | FaultName.SNAPSHOT_DELETE_REFUSED
+                | FaultName.AGENT_HANGS
+                | FaultName.AGENT_OFFLINE_AFTER_START
+                | FaultName.SCRIPT_FAILS
+                | FaultName.SCRIPT_HANGS
+                | FaultName.FREEZE_FAILS
+                | FaultName.AUTO_THAW_FIRES
             ):
                 message = f"{self.name} answers no error"
                 raise AssertionError(message)
@@ -233,6 +273,7 @@ _KEYS = frozenset(
         "seconds",
     }
     | {"code", "message", "status", "falls_back", "delay_seconds", "volume", "return_code"}
+    | {"stage", "exit_code"}
 )
 
 
@@ -261,16 +302,25 @@ def _parse(description: Mapping[str, Any], fault_id: int, now: float) -> Fault:
         skip=int(description.get("skip", 0)),
         times=int(description.get("times", 1 if seconds is None else 0)),
         falls_back=bool(description.get("falls_back", False)),
-        delay_seconds=float(description.get("delay_seconds", 30.0)),
+        delay_seconds=float(description.get("delay_seconds", _DEFAULT_DELAYS.get(name, 30.0))),
         volume=int(description.get("volume", -1)),
     )
     if name is FaultName.REGION_OUTAGE:
         fault.times = 0
+    fault.stage = description.get("stage")
+    if "exit_code" in description:
+        fault.exit_code = int(description["exit_code"])
     fault.return_code = description.get("return_code", fault.return_code)
     fault.code = description.get("code", fault.code)
     fault.message = description.get("message", fault.message)
     fault.status = int(description.get("status", fault.status))
     return fault
+
+
+def _stage(call: Call) -> str | None:
+    """Return the parameter `command` of the SSM command that a call sends, if there is one."""
+    values = (call.params.get("Parameters") or {}).get("command")
+    return str(values[0]) if values else None
 
 
 def _check(name: FaultName, description: Mapping[str, Any]) -> None:

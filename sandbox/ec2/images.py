@@ -8,7 +8,7 @@ from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.image_requests import check_kinds, check_name_is_free, check_words
 from sandbox.ec2.imaging import begin, check_pending
 from sandbox.ec2.launching import tags_for
-from sandbox.ec2.model import Image, ImageSource, ImageVolume, Instance, InstanceState
+from sandbox.ec2.model import Attachment, Image, ImageSource, ImageVolume, Instance, InstanceState
 from sandbox.ec2.region import Operation, Region
 
 _IMAGEABLE = frozenset({InstanceState.RUNNING, InstanceState.STOPPING, InstanceState.STOPPED})
@@ -58,6 +58,19 @@ def create_image(region: Region, call: Call) -> dict[str, Any]:
     return {"ImageId": image.image_id}
 
 
+def volume_to_capture(region: Region, attachment: Attachment) -> ImageVolume:
+    """Return an attached volume as an image has it whose call changes nothing about it."""
+    volume = region.volume(attachment.volume_id)
+    return ImageVolume(
+        device=attachment.device,
+        volume_id=volume.volume_id,
+        size=volume.size,
+        volume_type=volume.volume_type,
+        encrypted=volume.encrypted,
+        delete_on_termination=attachment.delete_on_termination,
+    )
+
+
 def _volumes(
     region: Region, instance: Instance, requested: list[Mapping[str, Any]]
 ) -> tuple[list[ImageVolume], list[str]]:
@@ -72,20 +85,11 @@ def _volumes(
         if "NoDevice" in change:
             excluded.append(attachment.volume_id)
             continue
-        volume = region.volume(attachment.volume_id)
+        captured = volume_to_capture(region, attachment)
         ebs = change.get("Ebs") or {}
-        volumes.append(
-            ImageVolume(
-                device=attachment.device,
-                volume_id=volume.volume_id,
-                size=volume.size,
-                volume_type=volume.volume_type,
-                encrypted=volume.encrypted,
-                delete_on_termination=bool(
-                    ebs.get("DeleteOnTermination", attachment.delete_on_termination)
-                ),
-            )
-        )
+        if "DeleteOnTermination" in ebs:
+            captured.delete_on_termination = bool(ebs["DeleteOnTermination"])
+        volumes.append(captured)
     if changes:
         message = f"The device '{min(map(str, changes))}' is not attached to the instance."
         raise Ec2Error("InvalidBlockDeviceMapping", message)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sandbox.ec2 import tags
@@ -155,7 +156,14 @@ def _instance_status(instance: Instance, now: float) -> dict[str, Any]:
         "InstanceStatus": summary,
         "SystemStatus": summary,
         "AttachedEbsStatus": summary,
+        "Events": [_event(row) for row in instance.surroundings.get("events", [])],
     }
+
+
+def _event(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scheduled event as DescribeInstanceStatus shows it."""
+    moments = {key: row[key] for key in ("NotBefore", "NotAfter") if key in row}
+    return {**row, **{key: datetime.fromisoformat(text) for key, text in moments.items()}}
 
 
 def _checks(instance: Instance, now: float) -> str:

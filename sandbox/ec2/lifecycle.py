@@ -63,7 +63,7 @@ def stop(region: Region, instance: Instance, call: Call) -> None:
 
     def shut_down(now: float) -> None:
         if instance.turn == turn:
-            instance.shut_guest_down()
+            instance.shut_guest_down(now)
             instance.record("guest_shut_down", now)
 
     def arrive(now: float) -> None:
@@ -138,6 +138,8 @@ def start(region: Region, instance: Instance, call: Call, failure: StateReason |
     instance.record("start_requested", at, call.principal)
     if instance.down:
         instance.down.start_requested_at = at
+    if late := region.fault(FaultName.AGENT_OFFLINE_AFTER_START, call, instance.instance_id):
+        instance.guest.agent_late_seconds = late.delay_seconds
     if failure is None:
         _power_on(region, instance, at)
     else:
@@ -157,7 +159,7 @@ def terminate(region: Region, instance: Instance, at: float, by: str) -> None:
     def arrive(now: float) -> None:
         if instance.turn != turn:
             return
-        instance.shut_guest_down()
+        instance.shut_guest_down(now)
         _set_state(region, instance, now, InstanceState.TERMINATED, (reason, USER_SHUTDOWN))
         instance.record("terminated", now)
         for attachment in instance.attachments:
@@ -194,7 +196,7 @@ def reboot(
             if clean_at is None:
                 instance.pull_plug(now)
             else:
-                instance.shut_guest_down()
+                instance.shut_guest_down(now)
             instance.record("guest_down", now)
             if instance.down and instance.turn == turn:
                 instance.down.down_at = now
@@ -225,7 +227,7 @@ def fail_images(region: Region, instance: Instance, reason: StateReason) -> None
 def place(region: Region, instance: Instance, state: InstanceState, at: float) -> None:
     """Put an instance at rest in `state`, running or stopped, at once and without history."""
     _next_turn(instance)
-    instance.shut_guest_down()
+    instance.shut_guest_down(at)
     instance.down = None
     instance.downs.clear()
     instance.events.clear()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sandbox.ec2.guest import Guest
 from sandbox.ec2.lagged import Lagged
 from sandbox.ec2.pagecache import PageCache
 from sandbox.ec2.physics import Dice, Physics
@@ -313,6 +314,8 @@ class Instance:
     hung: bool = False
     kms_denied: bool = False
     guest_up: bool = False
+    guest: Guest = field(default_factory=Guest)
+    surroundings: dict[str, Any] = field(default_factory=dict)
     turn: int = 0
     checks_pass_at: float = 0.0
     down: DownPeriod | None = None
@@ -331,17 +334,20 @@ class Instance:
     def boot_guest(self, now: float) -> None:
         """Let the guest come up and start writing."""
         self.guest_up = True
+        self.guest.boot(now)
         for attachment in self.attachments:
             attachment.cache.boot(now)
 
-    def shut_guest_down(self) -> None:
+    def shut_guest_down(self, now: float) -> None:
         """Let the guest write everything back and halt."""
+        self.guest.go_down(now)
         self.guest_up = False
         for attachment in self.attachments:
             attachment.cache.flush()
 
     def pull_plug(self, now: float) -> None:
         """Take the guest's power away: what its page cache held is lost."""
+        self.guest.go_down(now)
         self.guest_up = False
         for attachment in self.attachments:
             attachment.cache.pull_plug(now)

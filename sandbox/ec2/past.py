@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sandbox.ec2.images import volume_to_capture
 from sandbox.ec2.model import (
     Image,
     ImageSource,
     ImageState,
-    ImageVolume,
     Instance,
     Snapshot,
     SnapshotState,
@@ -105,17 +105,9 @@ def _put(region: Region, instance: Instance, past: PastImage) -> None:
         )
         region.add_snapshot(snapshot)
         region.tags.create(snapshot.snapshot_id, past.tags)
-        image.volumes.append(
-            ImageVolume(
-                device=attachment.device,
-                volume_id=volume.volume_id,
-                size=volume.size,
-                volume_type=volume.volume_type,
-                encrypted=volume.encrypted,
-                delete_on_termination=attachment.delete_on_termination,
-                snapshot_id=snapshot.snapshot_id,
-            )
-        )
+        captured = volume_to_capture(region, attachment)
+        captured.snapshot_id = snapshot.snapshot_id
+        image.volumes.append(captured)
         image.initiated_at.append(snapshot.started_at)
     region.add_image(image)
     region.tags.create(image.image_id, past.tags)

@@ -8,6 +8,7 @@ This is what the product's claims are checked against. All times are UTC text su
                 up_at, downtime_seconds (null while it lasts) and floor_seconds: what this stop,
                 the initiation of its last snapshot and this start took by themselves
     images      id, name, instance, state, no_reboot, tags, dirty_bytes (sum), at_rest (all),
+                application (whether its applications were quiesced at each snapshot),
                 missing_volumes, excluded_volumes, copy_of, recycled_until, `snapshots`. A copy
                 has no instance_id, as EC2 shows none; origin_instance_id and instance_name are
                 those of the instance whose data it holds, copy_of is `REGION:IMAGE`
@@ -126,10 +127,28 @@ def _image(region: Region, image: Image) -> dict[str, Any]:
         "tags": region.tags.current(image.image_id),
         "dirty_bytes": sum(snapshot.dirty_bytes for snapshot in snapshots),
         "at_rest": bool(snapshots) and all(snapshot.at_rest for snapshot in snapshots),
+        "application": _quiesced(region, image),
         "missing_volumes": missing,
         "excluded_volumes": list(image.excluded_volumes),
         "snapshots": [_snapshot(region, snapshot) for snapshot in snapshots],
     }
+
+
+def _quiesced(region: Region, image: Image) -> bool:
+    """Say whether the applications were quiesced at each snapshot of an image.
+
+    A copy holds what its source holds.
+    """
+    while (copied := image.copied_from) is not None:
+        region = region.places[region.account, copied.region]
+        source = region.any_image(copied.image_id)
+        if source is None:
+            return False
+        image = source
+    instance = region.origin(image.origin_instance_id)
+    if instance is None or not image.initiated_at:
+        return False
+    return all(instance.guest.quiesced(moment) for moment in image.initiated_at)
 
 
 def _snapshot(region: Region, snapshot: Snapshot) -> dict[str, Any]:

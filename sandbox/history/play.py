@@ -2,6 +2,7 @@
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -97,7 +98,7 @@ def _faults(story: Story, *, full: bool) -> Iterator[Fault]:
             yield Fault(Kind.STOPPED, "DescribeSnapshots", after=after + HOUR)
 
 
-class _History:
+class _History(ABC):
     """The days of a story in one cloud."""
 
     def __init__(self, cloud: Cloud, story: Story) -> None:
@@ -175,11 +176,13 @@ class _History:
                 self._owner.does(deed)
                 self._cloud.run_until(self._cloud.scheduler.now() + 2)
 
+    @abstractmethod
     def _sweep(self, midnight: float) -> None:
-        raise NotImplementedError
+        """Let the sweep come that is due at a midnight, in epoch seconds."""
 
+    @abstractmethod
     def _spend_day(self, day: int, midnight: float) -> None:
-        raise NotImplementedError
+        """Let a day pass that began at a midnight, in epoch seconds."""
 
     @staticmethod
     def _midnight(day: int) -> float:

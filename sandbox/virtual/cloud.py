@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from sandbox.companions import Companions
 from sandbox.ec2 import Physics, World
+from sandbox.ssm import create_documents
 from sandbox.virtual import lambdas as functions
 from sandbox.virtual import network, process_time
 from sandbox.virtual.autoscaling import AutoScaling
@@ -16,8 +18,9 @@ from sandbox.virtual.lambdas import Lambdas
 from sandbox.virtual.mischief import Fault, Kind, Mischief
 from sandbox.virtual.permissions import Permissions
 from sandbox.virtual.rules import Rules
+from sandbox.virtual.run import Run
 from sandbox.virtual.scheduler import Scheduler
-from sandbox.virtual.services import Ec2, Json, Kms, Sns
+from sandbox.virtual.services import Companion, Ec2, Json, Kms, Sns
 from sandbox.virtual.stack import ACCOUNT, REGION, make_stack
 from stillpoint.aws.client import forget_clients
 
@@ -42,23 +45,29 @@ class Cloud:
         self.mischief = Mischief(faults, self.scheduler.now)
         self.stack = make_stack(parameters)
         self.world = World(self.scheduler, seed, physics)
-        self.autoscaling = AutoScaling(self.world)
+        self.companions = Companions(self.world)
+        documents = self.stack.of_type("AWS::SSM::Document")
+        create_documents(
+            self.companions.ssm,
+            {self.stack.names[name]: each for name, each in documents.items()},
+            account=ACCOUNT,
+            region=REGION,
+        )
+        self.autoscaling = AutoScaling(self.world, self.companions.autoscaling)
         self.lambdas = Lambdas(self.stack, self.scheduler, self.journal)
-        parts: dict[str, Any] = {
-            "scheduler": self.scheduler,
-            "lambdas": self.lambdas,
-            "mischief": self.mischief,
-            "journal": self.journal,
-            "seed": seed,
-        }
-        self.executions = Executions(self.stack, **parts)
-        self.rules = Rules(self.stack, **parts)
+        run = Run(self.scheduler, self.mischief, self.journal, seed)
+        self.executions = Executions(self.stack, self.lambdas, run)
+        self.rules = Rules(self.stack, self.lambdas, run)
         self.door = FrontDoor(
             {
                 "ec2": Ec2(self.world),
                 "sns": Sns(self.journal),
                 "kms": Kms(self.world),
                 "autoscaling": self.autoscaling,
+                **{
+                    service: Companion(service, self.companions.offers[service])
+                    for service in ("cloudwatch", "elbv2", "ssm")
+                },
                 "stepfunctions": Json(
                     {
                         "StartExecution": self.executions.start,
@@ -68,11 +77,8 @@ class Cloud:
                     }
                 ),
             },
-            Permissions(self.stack, self.world),
-            scheduler=self.scheduler,
-            mischief=self.mischief,
-            journal=self.journal,
-            seed=seed,
+            Permissions(self.stack, self.world, self.companions),
+            run,
         )
         self.executions.door = self.door
         self.executions.on_end = self.rules.execution_ended
@@ -85,6 +91,16 @@ class Cloud:
         named = ", ".join(params.get("InstanceIds") or params.get("Resources") or [])
         self.journal.note("owner", f"{action} {named}")
         return self.world.call(action, params, account=ACCOUNT, region=region, principal=OWNER)
+
+    def owner_asks(self, service: str, action: str, /, **params: object) -> Mapping[str, Any]:
+        """Make a call to a companion of EC2, such as `elbv2`, as the owner of the instances."""
+        self.journal.note("owner", f"{service} {action}")
+        model = self.companions.offers[service].model
+        return model.call(action, params, account=ACCOUNT, region=REGION, principal=OWNER)
+
+    def truth(self) -> dict[str, Any]:
+        """Return what only the world and its companions know, ready for JSON."""
+        return self.companions.truth()
 
     def run_until(self, moment: float) -> None:
         """Let virtual time pass up to a moment, in epoch seconds."""

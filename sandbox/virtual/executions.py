@@ -1,7 +1,6 @@
 """Step Functions in virtual time: its API around the sandbox's interpreter."""
 
 import json
-import random
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,10 +12,9 @@ from sandbox.interpreter import Execution, ExecutionTimedOut, Interrupted
 from sandbox.service_calls import ServiceError
 from sandbox.tasks import StateError, Tasks
 from sandbox.virtual.front_door import Caller, ResponseLost
-from sandbox.virtual.journal import Journal
 from sandbox.virtual.lambdas import Lambdas
-from sandbox.virtual.mischief import STATE_FAULTS, Kind, Mischief
-from sandbox.virtual.scheduler import Scheduler
+from sandbox.virtual.mischief import STATE_FAULTS, Fault, Kind
+from sandbox.virtual.run import Run
 from sandbox.virtual.services import REQUEST_ID
 from sandbox.virtual.stack import ACCOUNT, Stack
 
@@ -68,25 +66,26 @@ class Record:
     @property
     def members(self) -> tuple[str, ...]:
         """The ids of the instances that it was started for."""
-        return tuple(row["instance_id"] for row in json.loads(self.input).get("members", []))
+        return tuple(row["instance_id"] for row in self._rows)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(row.get("name", "") for row in self._rows)
+
+    @property
+    def _rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.input).get("members", [])
+        return rows
 
 
 class Executions:
     """The executions of the stack's state machine."""
 
-    def __init__(
-        self,
-        stack: Stack,
-        *,
-        scheduler: Scheduler,
-        lambdas: Lambdas,
-        mischief: Mischief,
-        journal: Journal,
-        seed: str,
-    ) -> None:
+    def __init__(self, stack: Stack, lambdas: Lambdas, run: Run) -> None:
         self.records: dict[str, Record] = {}
         self.on_end: Callable[[dict[str, Any]], None] = lambda _detail: None
-        self.on_owner: Callable[[Kind, Record], None] = lambda _kind, _record: None
+        self.on_owner: Callable[[Fault, Record], None] = lambda _fault, _record: None
         self.door: FrontDoor | None = None
         logical_id, self._definition = stack.state_machine()
         self._types = dict(_state_types(self._definition))
@@ -96,12 +95,14 @@ class Executions:
         self._role_arn = properties["RoleArn"]
         self._role = stack.logical_id(self._role_arn)
         self._stack = stack
-        self._scheduler = scheduler
         self._lambdas = lambdas
-        self._mischief = mischief
-        self._journal = journal
-        self._seed = seed
-        self._chance = random.Random(f"{seed}/executions")
+        self._run = run
+        self._chance = run.chance("executions")
+
+    @property
+    def running(self) -> frozenset[str]:
+        """The names of the executions that run."""
+        return frozenset(one.name for one in self.records.values() if one.status == "RUNNING")
 
     # -- the API ---------------------------------------------------------------
 
@@ -115,17 +116,17 @@ class Executions:
                 return {"executionArn": arn, "startDate": known.started_at}
             message = f"Execution Already Exists: '{arn}'"
             raise ServiceError("ExecutionAlreadyExists", message, 400, REQUEST_ID)
-        now = self._scheduler.now()
+        now = self._run.scheduler.now()
         record = Record(arn, name, text, now, visible_at=now + self._chance.uniform(*STALENESS))
         self.records[arn] = record
-        self._journal.note("execution", f"{name}: started")
-        self._scheduler.spawn(f"execution {name}", lambda: self._run(record))
+        self._run.journal.note("execution", f"{name}: started")
+        self._run.scheduler.spawn(f"execution {name}", lambda: self._play(record))
         return {"executionArn": arn, "startDate": now}
 
     def describe(self, params: dict[str, Any]) -> dict[str, Any]:
         """DescribeExecution, as stale as it may be."""
         record = self.records.get(params["executionArn"])
-        status = record.seen(self._scheduler.now()) if record else ""
+        status = record.seen(self._run.scheduler.now()) if record else ""
         if record is None or not status:
             message = f"Execution Does Not Exist: '{params['executionArn']}'"
             raise ServiceError("ExecutionDoesNotExist", message, 400, REQUEST_ID)
@@ -142,7 +143,7 @@ class Executions:
         wanted = params.get("statusFilter")
         rows = []
         for record in sorted(self.records.values(), key=lambda one: -one.started_at):
-            status = record.seen(self._scheduler.now())
+            status = record.seen(self._run.scheduler.now())
             if status and wanted in {None, status}:
                 rows.append(self._row(record, status))
         return {"executions": rows}
@@ -183,18 +184,18 @@ class Executions:
 
     # -- running ----------------------------------------------------------------
 
-    def _run(self, record: Record) -> None:
+    def _play(self, record: Record) -> None:
         """Take an execution from its start to its end."""
         document = json.loads(record.input)
         record.interpreter = Execution(
             self._definition,
             self._context(record, document),
-            clock=self._scheduler,
+            clock=self._run.scheduler,
             tasks=Tasks(_RoleServices(self)),
             record=lambda kind, details: self._failure(record, kind, details),
             on_enter=lambda state: self._entered(record, state),
-            chance=random.Random(f"{self._seed}/{record.name}"),
-            parallel=self._scheduler.parallel,
+            chance=self._run.chance(record.name),
+            parallel=self._run.scheduler.parallel,
         )
         try:
             output = json.dumps(record.interpreter.run(document))
@@ -210,18 +211,18 @@ class Executions:
 
     def _entered(self, record: Record, state: str) -> None:
         _state.set(state)
-        self._journal.entered(state)
-        self._journal.note("state", f"{record.name}: {state}")
+        self._run.journal.entered(state)
+        self._run.journal.note("state", f"{record.name}: {state}")
         record.visited.append(state)
-        fault = self._mischief.state(state)
+        fault = self._run.mischief.state(state, record.names)
         if fault is None:
             return
-        self._journal.note("fault", f"{fault} as {record.name} enters {state}")
-        if fault not in STATE_FAULTS:
+        self._run.journal.note("fault", f"{fault.kind} as {record.name} enters {state}")
+        if fault.kind not in STATE_FAULTS:
             self.on_owner(fault, record)
-        elif fault is Kind.STOPPED:
+        elif fault.kind is Kind.STOPPED:
             self.stop({"executionArn": record.arn})
-        elif record.interpreter is not None and fault is Kind.SPOILED:
+        elif record.interpreter is not None and fault.kind is Kind.SPOILED:
             kind, outer = self._types[state], state in self._definition["States"]
             record.may_fail |= outer and kind not in CATCHING
             record.map_may_fail |= kind == "Map" or (not outer and kind not in CATCHING)
@@ -235,26 +236,26 @@ class Executions:
             return
         [failure] = details.values()
         text = f"{record.name}: {failure['error']}: {failure['cause'][:200]}"
-        self._journal.note("failure", text)
+        self._run.journal.note("failure", text)
         if kind == "MapFailed" and not record.map_may_fail:
-            self._journal.surprise(f"{text}: an iteration that fails stops its neighbours")
+            self._run.journal.surprise(f"{text}: an iteration that fails stops its neighbours")
         self._look_for_bugs(failure["error"], text)
 
     def _look_for_bugs(self, error: str, text: str) -> None:
-        if error in BUGS and Kind.SPOILED not in self._mischief.kinds:
-            self._journal.surprise(text)
+        if error in BUGS and Kind.SPOILED not in self._run.mischief.kinds:
+            self._run.journal.surprise(text)
 
     def _end(self, record: Record, status: str, error: str, cause: str) -> None:
         if record.status != "RUNNING":
             return
-        now = self._scheduler.now()
+        now = self._run.scheduler.now()
         record.status, record.ended_at, record.error, record.cause = status, now, error, cause
         record.visible_at = now + self._chance.uniform(*STALENESS)
-        self._journal.note("execution", f"{record.name}: {status} {error} {cause[:160]}")
+        self._run.journal.note("execution", f"{record.name}: {status} {error} {cause[:160]}")
         self._look_for_bugs(error, f"{record.name}: {error}: {cause[:300]}")
         last = record.visited[-1] if record.visited else ""
         if status == "FAILED" and self._types.get(last) != "Fail" and not record.may_fail:
-            self._journal.surprise(f"{record.name} failed in {last}: nothing caught {error}")
+            self._run.journal.surprise(f"{record.name} failed in {last}: nothing caught {error}")
         self.on_end(
             {
                 "executionArn": record.arn,
@@ -305,10 +306,10 @@ class Executions:
         """Invoke a function for a state. Raises StateError."""
         logical_id = self._stack.logical_id(arguments["FunctionName"])
         payload = arguments.get("Payload", {})
-        thread = self._scheduler.spawn(
+        thread = self._run.scheduler.spawn(
             f"invocation {logical_id}", lambda: self._lambdas.invoke(logical_id, payload)
         )
-        if not self._scheduler.join(thread, timeout or float("inf")):
+        if not self._run.scheduler.join(thread, timeout or float("inf")):
             raise StateError("States.Timeout", f"no answer within {timeout:g} seconds")
         if thread.failure is not None:
             raise thread.failure

@@ -1,26 +1,20 @@
 """The one door that every API call of a run goes through: latency, faults, the service, the log."""
 
-import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sandbox import service_errors
 from sandbox.service_calls import ServiceError
-from sandbox.virtual.journal import Journal
-from sandbox.virtual.mischief import Kind, Mischief
+from sandbox.virtual.mischief import Kind
 from sandbox.virtual.permissions import Permissions
-from sandbox.virtual.scheduler import Scheduler
-from sandbox.virtual.services import (
-    DENIAL,
-    REQUEST_ID,
-    THROTTLING,
-    Reply,
-    Request,
-    Service,
-)
+from sandbox.virtual.run import Run
+from sandbox.virtual.services import Reply, Request, Service
 from sandbox.virtual.stack import REGION
 
+# The services whose hosts have another name than they have in the SDK.
+HOSTS: Final = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
 LATENCY: Final = (0.02, 0.25)  # seconds, each way
 # Ids of resources, keys of our tags, names of executions.
 _SCOPE: Final = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/")
@@ -64,28 +58,26 @@ class FrontDoor:
         self,
         services: Mapping[str, Service],
         permissions: Permissions,
-        *,
-        scheduler: Scheduler,
-        mischief: Mischief,
-        journal: Journal,
-        seed: str,
+        run: Run,
     ) -> None:
         self._services = services
         self._permissions = permissions
-        self._scheduler = scheduler
-        self._mischief = mischief
-        self._journal = journal
-        self._chance = random.Random(f"{seed}/latency")
+        self._run = run
+        self._chance = run.chance("latency")
 
     def call(self, caller: Caller, service: str, headers: dict[str, str], body: str) -> Reply:
-        """Answer one request. Raises ResponseLost, or Killed in a function."""
+        """Answer one request to a service, given by its host or its name in the SDK.
+
+        Raises ResponseLost, or Killed in a function.
+        """
+        service = HOSTS.get(service, service)
         caller.alive()
         self._wait(caller)
         behind = self._services[service]
         action = behind.action(headers, body)
         request = Request(service, region_of(headers), action, body)
-        fault = self._mischief.call(caller.name, action)
-        self._journal.called(caller.name, action)
+        fault = self._run.mischief.call(caller.name, action)
+        self._run.journal.called(caller.name, action)
         if fault is Kind.CRASH_BEFORE:
             self._log(caller, request, "the function crashes before it")
             raise Killed(timed_out=False)
@@ -94,7 +86,9 @@ class FrontDoor:
                 raise refusal
             if denial := self._permissions.refusal(caller.role, caller.principal, request):
                 if self._permissions.is_missing(body):
-                    self._journal.surprise(f"{caller.name} lacks a permission: {denial.message}")
+                    self._run.journal.surprise(
+                        f"{caller.name} lacks a permission: {denial.message}"
+                    )
                 raise denial
             request = self._permissions.narrowed(caller.role, caller.principal, request)
             reply = behind.answer(caller.principal, request)
@@ -115,13 +109,13 @@ class FrontDoor:
         return reply
 
     def _wait(self, caller: Caller) -> None:
-        self._scheduler.sleep(self._chance.uniform(*LATENCY))
+        self._run.scheduler.sleep(self._chance.uniform(*LATENCY))
         caller.alive()
 
     def _log(self, caller: Caller, request: Request, outcome: str) -> None:
         place = "" if request.region == REGION else f"in {request.region} "
         what = f"{caller.name}: {request.action} {_subject(request.body)}{place}"
-        self._journal.note("call", f"{what}-> {outcome}")
+        self._run.journal.note("call", f"{what}-> {outcome}")
 
 
 def region_of(headers: Mapping[str, str]) -> str:
@@ -140,14 +134,12 @@ def _refusal(fault: Kind | None, service: str, action: str) -> ServiceError | No
     """Return the error that a fault answers in the service's place, if it does."""
     match fault:
         case Kind.THROTTLED_ONCE | Kind.THROTTLED_FOR_TEN_MINUTES:
-            code, status = THROTTLING[service]
-            return ServiceError(code, "Rate exceeded", status, REQUEST_ID)
+            return service_errors.throttled(service)
         case Kind.SERVER_ERROR:
-            return ServiceError("InternalError", "An internal error occurred", 500, REQUEST_ID)
+            return service_errors.failure("InternalError")
         case Kind.ACCESS_DENIED:
-            code, status = DENIAL[service]
             message = f"You are not authorized to perform: {service}:{action}"
-            return ServiceError(code, message, status, REQUEST_ID)
+            return service_errors.denied(service, message)
         case _:
             return None
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Final
 
+from sandbox.template import ROOT
 from sandbox.virtual.front_door import Caller, Killed
 from sandbox.virtual.journal import Journal
 from sandbox.virtual.scheduler import Scheduler
-from sandbox.virtual.stack import ACCOUNT, ROOT, Stack
+from sandbox.virtual.stack import ACCOUNT, Stack
 
 type Handler = Callable[[Any, Any], Any]
 

@@ -1,7 +1,7 @@
 """What is to go wrong in a run, and when it did."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -32,6 +32,10 @@ class Kind(StrEnum):
     OWNER_TERMINATES = "instance-terminated"
     OWNER_PROTECTS = "stop-protection-appears"
     OWNER_UNTAGS = "schedule-removed"
+    OWNER_DEREGISTERS = "target-deregistered"
+    OWNER_DELETES_GROUP = "target-group-deleted"
+    OWNER_EXITS_STANDBY = "standby-exited"
+    OWNER_LOWERS_MAX = "max-size-lowered"
     # Of EventBridge.
     TICK_MISSED = "tick-missed"
     TICK_DOUBLED = "tick-doubled"
@@ -57,6 +61,10 @@ OWNER_FAULTS: Final = (
     Kind.OWNER_TERMINATES,
     Kind.OWNER_PROTECTS,
     Kind.OWNER_UNTAGS,
+    Kind.OWNER_DEREGISTERS,
+    Kind.OWNER_DELETES_GROUP,
+    Kind.OWNER_EXITS_STANDBY,
+    Kind.OWNER_LOWERS_MAX,
 )
 _LASTING: Final = {
     Kind.THROTTLED_FOR_TEN_MINUTES: TEN_MINUTES,
@@ -71,7 +79,8 @@ class Fault:
 
     `caller` is a function (`plan_backups`) or a state (`StopInstance`), `action` what it calls;
     a fault of a state or of a rule has no action. It is armed `after` seconds after the run's
-    begin, and lets the first `skip` occasions pass. `physics` describes a fault of the EC2 model.
+    begin, and lets the first `skip` occasions pass. A fault of a state with a `subject`, the name
+    of an instance, strikes its execution alone. `physics` describes a fault of the EC2 model.
     """
 
     kind: Kind
@@ -79,6 +88,7 @@ class Fault:
     action: str = ""
     after: float = 0.0
     skip: int = 0
+    subject: str = ""
     physics: dict[str, object] = field(default_factory=dict)
 
 
@@ -105,24 +115,29 @@ class Mischief:
     def call(self, caller: str, action: str) -> Kind | None:
         """Return what befalls a call, if anything does."""
         kinds = {*CALL_FAULTS, *FUNCTION_FAULTS}
-        return self._take(kinds, lambda fault: (fault.caller, fault.action) == (caller, action))
+        return _kind(
+            self._take(kinds, lambda fault: (fault.caller, fault.action) == (caller, action))
+        )
 
-    def state(self, state: str) -> Kind | None:
-        """Return what befalls an execution as it enters a state, if anything does."""
-        return self._take({*STATE_FAULTS, *OWNER_FAULTS}, lambda fault: fault.caller == state)
+    def state(self, state: str, names: Collection[str]) -> Fault | None:
+        """Return what befalls an execution of these instances as it enters a state, if anything."""
+        return self._take(
+            {*STATE_FAULTS, *OWNER_FAULTS},
+            lambda fault: fault.caller == state and (not fault.subject or fault.subject in names),
+        )
 
     def tick(self, function: str) -> Kind | None:
         """Return what befalls a tick of the schedule rule of a function, if anything does."""
         kinds = {Kind.TICK_MISSED, Kind.TICK_DOUBLED, Kind.PLANNERS_AT_ONCE}
-        return self._take(kinds, lambda fault: fault.caller == function)
+        return _kind(self._take(kinds, lambda fault: fault.caller == function))
 
     def event(self) -> Kind | None:
         """Return what befalls an event of the end of an execution, if anything does."""
-        return self._take({Kind.EVENT_LOST, Kind.EVENT_DOUBLED}, lambda _fault: True)
+        return _kind(self._take({Kind.EVENT_LOST, Kind.EVENT_DOUBLED}, lambda _fault: True))
 
-    def concerns(self, action: str) -> bool:
-        """Whether a call of this action was among what was to go wrong."""
-        return action in self._actions
+    def concerns(self, *actions: str) -> bool:
+        """Whether a call of one of these actions was among what was to go wrong."""
+        return not self._actions.isdisjoint(actions)
 
     @property
     def over(self) -> bool:
@@ -137,11 +152,20 @@ class Mischief:
             if not one.strikes and one.fault.kind is not Kind.PHYSICS
         ]
 
+    def struck(self, fault: Fault) -> bool:
+        """Return whether a fault of this kind has struck there, whatever its subject."""
+        wanted = fault.kind, fault.caller, fault.action
+        return any(
+            one.strikes
+            for one in self._armed
+            if (one.fault.kind, one.fault.caller, one.fault.action) == wanted
+        )
+
     def lift(self) -> None:
         """End all faults."""
         self._armed.clear()
 
-    def _take(self, kinds: set[Kind], concerns: Callable[[Fault], bool]) -> Kind | None:
+    def _take(self, kinds: set[Kind], concerns: Callable[[Fault], bool]) -> Fault | None:
         now = self._now()
         for one in self._armed:
             fault = one.fault
@@ -155,5 +179,9 @@ class Mischief:
             one.strikes += 1
             if one.strikes == 1:
                 one.until = now + _LASTING.get(fault.kind, 0.0)
-            return fault.kind
+            return fault
         return None
+
+
+def _kind(fault: Fault | None) -> Kind | None:
+    return None if fault is None else fault.kind

@@ -4,28 +4,31 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from ministack.core import iam_evaluator
 
-from sandbox import iam
+from sandbox import iam, service_errors
+from sandbox.companions import Companions
 from sandbox.ec2 import World
 from sandbox.iam import Check
+from sandbox.protocols import wire_of
 from sandbox.service_calls import ServiceError
-from sandbox.virtual.services import DENIAL, REQUEST_ID, Request
+from sandbox.service_checks import PREFIXES, Scope, service_checks
+from sandbox.virtual.services import Request
 from sandbox.virtual.stack import ACCOUNT, Stack
 
 # Where a request names its resource, and how IAM calls the service.
 _RESOURCES: Final = ("stateMachineArn", "executionArn", "KeyId")
 _IDS: Final = re.compile(r"(?:ami|snap)-[0-9a-f]{17}")
-_QUERY: Final = frozenset({"autoscaling", "sns"})
-_PREFIXES: Final = {"stepfunctions": "states"}
+_STATES: Final = {"stepfunctions": "states"}
 
 
 class Permissions:
     """The roles of a stack with their policies."""
 
-    def __init__(self, stack: Stack, world: World) -> None:
+    def __init__(self, stack: Stack, world: World, companions: Companions) -> None:
         """Read the roles' own policies and those that are attached to them from outside."""
         documents: dict[str, list[Any]] = {}
         for role, properties in stack.of_type("AWS::IAM::Role").items():
@@ -39,6 +42,7 @@ class Permissions:
             for role, some in documents.items()
         }
         self._world = world
+        self._companions = companions
 
     def refusal(self, role: str, principal: str, request: Request) -> ServiceError | None:
         """Return the service's answer to a call that the role may not make, or None if it may."""
@@ -46,14 +50,18 @@ class Permissions:
         if service == "ec2":
             form = iam.flat(request.body.encode())
             checks = iam.ec2_checks(form, region, ACCOUNT, self._tags_of)
+        elif service in PREFIXES:
+            params = wire_of(service).params(request.action, request.body)
+            documents = partial(self._companions.document_tags, ACCOUNT)
+            scope = Scope(region, ACCOUNT, self._tags_of, documents)
+            checks = service_checks(service, request.action, params, scope)
         else:
-            prefix = _PREFIXES.get(service, service)
+            prefix = _STATES.get(service, service)
             checks = [Check(f"{prefix}:{request.action}", _resource(request), {})]
         denial = iam.denied(checks, self._policies[role], principal, region, ACCOUNT)
         if denial is None:
             return None
-        code, status = DENIAL[service]
-        return ServiceError(code, denial.message, status, REQUEST_ID)
+        return service_errors.denied(service, denial.message)
 
     def narrowed(self, role: str, principal: str, request: Request) -> Request:
         """Return a request with what its sender may not do on the side.
@@ -96,7 +104,7 @@ class Permissions:
 
 def _resource(request: Request) -> str:
     """Return the ARN that a request is about."""
-    if request.service in _QUERY:
+    if request.service == "sns":
         return iam.flat(request.body.encode()).get("TopicArn", "*")
     params = json.loads(request.body)
     return next((str(params[key]) for key in _RESOURCES if key in params), "*")

@@ -1,7 +1,6 @@
 """EventBridge in virtual time: the schedule rules tick, and the ends of executions find targets."""
 
 import json
-import random
 import re
 import uuid
 from collections.abc import Mapping
@@ -9,10 +8,11 @@ from functools import partial
 from typing import Any, Final
 
 from sandbox.clock import iso
-from sandbox.virtual.journal import Journal, Message
+from sandbox.template import UnsupportedTemplate
+from sandbox.virtual.journal import Message
 from sandbox.virtual.lambdas import Lambdas
-from sandbox.virtual.mischief import Kind, Mischief
-from sandbox.virtual.scheduler import Scheduler
+from sandbox.virtual.mischief import Kind
+from sandbox.virtual.run import Run
 from sandbox.virtual.stack import ACCOUNT, REGION, Stack
 
 _RATE: Final = re.compile(r"rate\((\d+) (minute|hour)s?\)")
@@ -24,23 +24,12 @@ EVENT_DELAY: Final = (0.3, 6.0)  # seconds from the end of an execution to its e
 class Rules:
     """The rules of the stack, at least once each, and as late as they may be."""
 
-    def __init__(
-        self,
-        stack: Stack,
-        *,
-        scheduler: Scheduler,
-        lambdas: Lambdas,
-        mischief: Mischief,
-        journal: Journal,
-        seed: str,
-    ) -> None:
+    def __init__(self, stack: Stack, lambdas: Lambdas, run: Run) -> None:
         self.quiet_until = 0.0
         self._stack = stack
-        self._scheduler = scheduler
         self._lambdas = lambdas
-        self._mischief = mischief
-        self._journal = journal
-        self._chance = random.Random(f"{seed}/rules")
+        self._run = run
+        self._chance = run.chance("rules")
         self._rules = {
             name: rule
             for name, rule in stack.of_type("AWS::Events::Rule").items()
@@ -51,14 +40,14 @@ class Rules:
         """Let the schedule rules tick from now on."""
         for name, rule in self._rules.items():
             if "ScheduleExpression" in rule:
-                self._scheduler.spawn(f"rule {name}", partial(self._tick, name, rule))
+                self._run.scheduler.spawn(f"rule {name}", partial(self._tick, name, rule))
 
     def execution_ended(self, detail: dict[str, Any]) -> None:
         """Send the event of an execution's change of status."""
         event = self._event("aws.states", "Step Functions Execution Status Change", detail)
-        fault = self._mischief.event()
+        fault = self._run.mischief.event()
         if fault:
-            self._journal.note("fault", f"{fault} for {detail['name']}")
+            self._run.journal.note("fault", f"{fault} for {detail['name']}")
         if fault is Kind.EVENT_LOST:
             return
         for name, rule in self._rules.items():
@@ -71,20 +60,20 @@ class Rules:
     def _tick(self, name: str, rule: Mapping[str, Any]) -> None:
         match = _RATE.fullmatch(rule["ScheduleExpression"])
         if match is None:
-            raise NotImplementedError(f"a schedule rule of {rule['ScheduleExpression']}: add it")
+            raise UnsupportedTemplate(f"a schedule rule of {rule['ScheduleExpression']}")
         period = int(match[1]) * _SECONDS[match[2]]
         while True:
-            now = self._scheduler.now()
+            now = self._run.scheduler.now()
             following = max((now // period + 1) * period, self.quiet_until)
-            self._scheduler.sleep(following - now)
-            if self._scheduler.now() < self.quiet_until:
+            self._run.scheduler.sleep(following - now)
+            if self._run.scheduler.now() < self.quiet_until:
                 continue
             event = self._event("aws.events", "Scheduled Event", {}, self._stack.arns[name])
             [target] = rule["Targets"]
             function = self._lambdas.name(self._stack.logical_id(target["Arn"]))
-            fault = self._mischief.tick(function)
+            fault = self._run.mischief.tick(function)
             if fault:
-                self._journal.note("fault", f"{fault} of {name}")
+                self._run.journal.note("fault", f"{fault} of {name}")
             if fault is Kind.TICK_MISSED:
                 continue
             delay = self._chance.uniform(*TICK_DELAY)
@@ -101,21 +90,23 @@ class Rules:
             logical_id = self._stack.logical_id(target["Arn"])
             kind = self._stack.resources[logical_id]["Type"]
             if kind == "AWS::Lambda::Function":
-                self._scheduler.spawn(
+                self._run.scheduler.spawn(
                     f"{name} -> {logical_id}",
                     partial(self._lambdas.invoke_later, logical_id, event),
                     after=delay,
                 )
             elif kind == "AWS::SNS::Topic":
                 text = _transformed(target.get("InputTransformer"), event)
-                message = Message(self._scheduler.now(), "events.amazonaws.com", "", text, {}, {})
-                self._scheduler.spawn(
+                message = Message(
+                    self._run.scheduler.now(), "events.amazonaws.com", "", text, {}, {}
+                )
+                self._run.scheduler.spawn(
                     f"{name} -> {logical_id}",
-                    partial(self._journal.published, message),
+                    partial(self._run.journal.published, message),
                     after=delay,
                 )
             else:
-                raise NotImplementedError(f"a rule with the target {kind}: add it")
+                raise UnsupportedTemplate(f"a rule with the target {kind}")
 
     def _event(
         self, source: str, detail_type: str, detail: dict[str, Any], *resources: str
@@ -126,7 +117,7 @@ class Rules:
             "detail-type": detail_type,
             "source": source,
             "account": ACCOUNT,
-            "time": iso(self._scheduler.now())[:-5] + "Z",
+            "time": iso(self._run.scheduler.now())[:-5] + "Z",
             "region": REGION,
             "resources": list(resources),
             "detail": detail,
@@ -140,7 +131,7 @@ def _matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
             if not _matches(wanted, event.get(key, {})):
                 return False
         elif not all(isinstance(each, str) for each in wanted):
-            raise NotImplementedError(f"the event pattern {wanted}: add it")
+            raise UnsupportedTemplate(f"the event pattern {wanted}")
         elif event.get(key) not in wanted:
             return False
     return True

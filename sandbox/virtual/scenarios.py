@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from sandbox import past as pasts
+from sandbox.arrangement import arrange
 from sandbox.ec2 import FAULT_NAMES, past
 from sandbox.fleet import INSTANCE_TYPE, Fleet
 from sandbox.outcomes import Outcome, is_being_copied, outcomes_of
@@ -77,6 +78,7 @@ def _launch(cloud: Cloud, scenario: Scenario) -> Fleet:
         if spec.state != "running":
             knobs["state"] = spec.state
         cloud.world.configure(ids[spec.name], **knobs)
+    arrange(scenario, ids, cloud.owner_asks)
     for fault in scenario.faults:
         if fault["name"] not in FAULT_NAMES:
             raise ValueError(f"{fault['name']} is no fault of EC2")

@@ -7,30 +7,19 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+from sandbox import service_errors
+from sandbox.companions import Offer
 from sandbox.ec2 import World, wire
 from sandbox.ec2.errors import Ec2Error
+from sandbox.protocols import wire_of
 from sandbox.service_calls import ServiceError
 from sandbox.virtual.journal import Journal, Message
 from sandbox.virtual.stack import ACCOUNT
 
 type Reply = tuple[int, bytes]
 
-REQUEST_ID: Final = "00000000-0000-0000-0000-000000000000"
-# What each service answers to who asks too often, and to who may not.
-THROTTLING: Final = {
-    "ec2": ("RequestLimitExceeded", 503),
-    "sns": ("Throttling", 400),
-    "stepfunctions": ("ThrottlingException", 400),
-    "kms": ("ThrottlingException", 400),
-    "autoscaling": ("Throttling", 400),
-}
-DENIAL: Final = {
-    "ec2": ("UnauthorizedOperation", 403),
-    "sns": ("AuthorizationError", 403),
-    "stepfunctions": ("AccessDeniedException", 400),
-    "kms": ("AccessDeniedException", 400),
-    "autoscaling": ("AccessDenied", 403),
-}
+REQUEST_ID: Final = service_errors.REQUEST_ID
+
 _SNS: Final = "http://sns.amazonaws.com/doc/2010-03-31/"
 
 
@@ -102,6 +91,37 @@ class Ec2:
         """Word an error as EC2 does."""
         failure = Ec2Error(error.code, error.message, error.status)
         return error.status, wire.xml_error(failure, REQUEST_ID).encode()
+
+
+class Companion:
+    """A companion of EC2 by its name in the SDK: its protocol in front of its model."""
+
+    def __init__(self, service: str, offer: Offer) -> None:
+        self._service = service
+        self._offer = offer
+        self._wire = wire_of(service)
+
+    def action(self, headers: dict[str, str], body: str) -> str:
+        """Return the action as the protocol names it."""
+        return self._wire.action(headers, body)
+
+    def answer(self, principal: str, request: Request) -> Reply:
+        """Let the model perform the call."""
+        action = request.action
+        if action not in self._offer.actions:
+            raise UnknownCall(f"the sandbox's {self._service} does not offer {action}")
+        result = self._offer.model.call(
+            action,
+            self._wire.params(action, request.body),
+            account=ACCOUNT,
+            region=request.region,
+            principal=principal,
+        )
+        return 200, self._wire.answer(action, result).encode()
+
+    def error(self, error: ServiceError) -> Reply:
+        """Word an error as the protocol does."""
+        return error.status, self._wire.error(error).encode()
 
 
 class Sns:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import boto3
@@ -22,11 +22,12 @@ from botocore.compat import HTTPHeaders
 from botocore.loaders import create_loader
 from moto.core.models import botocore_stubber
 
+from sandbox.companions import Companions
 from sandbox.ec2 import Physics, World
 from sandbox.service_calls import ServiceError
-from sandbox.virtual.front_door import region_of
+from sandbox.virtual.front_door import HOSTS, region_of
 from sandbox.virtual.journal import Journal
-from sandbox.virtual.services import Ec2, Kms, Request, Sns
+from sandbox.virtual.services import Companion, Ec2, Kms, Request, Sns
 from sandbox.virtual.stack import ACCOUNT
 from stillpoint.aws.client import forget_clients
 from stillpoint.ownership import CopySource
@@ -34,6 +35,9 @@ from stillpoint.recovery_point import creation_tags, image_name
 from stillpoint.tags import Tag, iso
 from tests.functions.stack import CONTEXT, POWERTOOLS, REGION
 from tests.functions.template import STACK_NAME, environment_of
+
+if TYPE_CHECKING:
+    from sandbox.virtual.services import Service
 
 TOPIC_ARN = f"arn:aws:sns:{REGION}:{ACCOUNT}:stillpoint-notifications"
 CALM: Mapping[str, object] = {
@@ -100,10 +104,12 @@ class Cloud:
         self.calls: list[tuple[str, str]] = []
         self.refusals: dict[str, ServiceError] = {}
         self.moment: Moment | None = None
-        self._services: dict[str, Ec2 | Kms | Sns] = {
+        self.companions = Companions(self.world)
+        self._services: dict[str, Service] = {
             "ec2": Ec2(self.world),
             "sns": Sns(self.journal),
             "kms": Kms(self.world),
+            **{name: Companion(name, offer) for name, offer in self.companions.offers.items()},
         }
 
     @property
@@ -119,6 +125,13 @@ class Cloud:
     def call(self, action: str, *, region: str = REGION, **params: object) -> Mapping[str, Any]:
         """Make an EC2 call as the owner of the account."""
         return self.world.call(action, params, account=ACCOUNT, region=region, principal="owner")
+
+    def ask(
+        self, service: str, action: str, *, region: str = REGION, **params: object
+    ) -> Mapping[str, Any]:
+        """Make a call to a companion of EC2, such as `elbv2`, as the owner of the account."""
+        model = self.companions.offers[service].model
+        return model.call(action, params, account=ACCOUNT, region=region, principal="owner")
 
     def refuse(self, action: str, code: str, status: int = 400) -> None:
         """Let every call of an action be refused from now on."""
@@ -255,6 +268,7 @@ class Cloud:
     def answer(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         """Answer what botocore would send."""
         name = request.url.split("/")[2].partition(".")[0]
+        name = HOSTS.get(name, name)
         service = self._services[name]
         headers = {name.lower(): _text(value) for name, value in request.headers.items()}
         body = _text(request.body)

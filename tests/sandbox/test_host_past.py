@@ -138,7 +138,7 @@ def test_what_cannot_have_been_is_refused(rows: list[dict[str, Any]], problem: s
 def test_the_control_interface_puts_images_into_the_past() -> None:
     lab = Lab()
     web = lab.launch("web")
-    parts: dict[str, Any] = dict.fromkeys(("clock", "faults", "lambdas", "engine"))
+    parts: dict[str, Any] = dict.fromkeys(("clock", "faults", "lambdas", "engine", "truth"))
     control = Control(world=lab.world, secret="s", **parts)
     rows = images_of(spec(4, "400d"), web, BEGIN)
     assert control.answer("POST", "instances/web/past", rows) == {}

@@ -1,17 +1,21 @@
 """Scenario files: what they may say, and that there is one for every fault."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sandbox import run, scenario
+from sandbox.arrangement import arrange
 from sandbox.ec2 import FAULT_NAMES
 from sandbox.host_faults import HOST_FAULT_NAMES
 from sandbox.outcomes import CopyOutcome, Outcome
 from sandbox.scenario import ScenarioError, filled, last_due, load, parse
 from sandbox.session import Message
+from tests.sandbox.companion_lab import CompanionLab
 
 START = datetime(2026, 11, 22, 2, 57, 30, tzinfo=UTC)
 
@@ -75,6 +79,83 @@ def test_the_last_due_moment_is_that_of_the_whole_fleet() -> None:
         {"title": "t", "instance": [{"name": "a", "tags": tags}, {"name": "b", "tags": later}]}
     )
     assert last_due(chosen, START) == datetime(2026, 11, 22, 3, 7, tzinfo=UTC)
+
+
+SURROUNDED: dict[str, Any] = {
+    "title": "t",
+    "target_group": [{"name": "site", "deregistration_delay": 30}, {"name": "admin"}],
+    "auto_scaling_group": [
+        {"name": "asg", "min": 1, "max": 4, "target_groups": ["site"], "suspended": ["AZRebalance"]}
+    ],
+    "instance": [
+        {"name": "a", "auto_scaling_group": "asg", "alarms": ["a-cpu"]},
+        {"name": "b", "auto_scaling_group": "asg"},
+        {"name": "c", "target_groups": ["admin:8443", "site"]},
+    ],
+}
+
+
+def arranged(document: dict[str, Any]) -> dict[str, Any]:
+    """The truth about the surroundings of a scenario's instances, which it gives by name."""
+    lab, chosen = CompanionLab(), parse(document)
+    ids = {spec.name: lab.launch(spec.name) for spec in chosen.instances}
+    arrange(chosen, ids, lab.ask)
+    lab.wait(30)
+    text = json.dumps(lab.companions.truth())
+    for name, instance_id in ids.items():
+        text = text.replace(instance_id, name)
+    truth: dict[str, Any] = json.loads(text)
+    (alarm,) = lab.ask("cloudwatch", "DescribeAlarms")["MetricAlarms"]
+    truth["alarm"] = (alarm["AlarmName"], alarm["Dimensions"][0]["Value"] == ids["a"])
+    return truth
+
+
+def test_instances_are_put_into_groups_behind_load_balancers_and_under_alarms() -> None:
+    truth = arranged(SURROUNDED)
+    (group,) = truth["auto_scaling_groups"]
+    assert group == {
+        "name": "asg",
+        "region": "us-east-1",
+        "min": 1,
+        "max": 4,
+        "desired": 2,
+        "members": {"a": "InService", "b": "InService"},
+    }
+    registered = {
+        (group["name"], each["instance_id"], each["port"], each["state"])
+        for group in truth["target_groups"]
+        for each in group["targets"]
+    }
+    assert registered == {
+        ("site", "a", 80, "healthy"),
+        ("site", "b", 80, "healthy"),
+        ("site", "c", 80, "healthy"),
+        ("admin", "c", 8443, "healthy"),
+    }
+    assert truth["alarm"] == ("a-cpu", True)
+    assert truth["violations"] == []
+
+
+def test_the_desired_capacity_may_be_another_than_the_number_of_members() -> None:
+    (group,) = SURROUNDED["auto_scaling_group"]
+    truth = arranged(SURROUNDED | {"auto_scaling_group": [group | {"desired": 4}]})
+    assert truth["auto_scaling_groups"][0]["desired"] == 4
+
+
+@pytest.mark.parametrize(
+    ("instance", "problem"),
+    [
+        ({"auto_scaling_group": "none"}, "d is in none, which is no group"),
+        ({"target_groups": ["none"]}, "no target group has the name none"),
+        ({"target_groups": ["site:http"]}, "invalid literal"),
+        ({"target_groups": ["site"], "state": "stopped"}, "does not run"),
+        ({"auto_scaling_group": "asg", "state": "stopped"}, "does not run"),
+    ],
+)
+def test_a_group_that_cannot_be_is_refused(instance: dict[str, Any], problem: str) -> None:
+    instances = [*SURROUNDED["instance"], {"name": "d", **instance}]
+    with pytest.raises(ValueError, match=problem):
+        parse(SURROUNDED | {"instance": instances})
 
 
 OUTCOME = Outcome(

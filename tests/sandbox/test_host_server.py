@@ -2,9 +2,10 @@
 
 import json
 import os
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -54,13 +55,13 @@ def launch(aws: Aws, tags: dict[str, str]) -> str:
     return answer["Instances"][0]["InstanceId"]
 
 
-def client_of_a_user(server: Server, name: str, policy: dict[str, Any]) -> "EC2Client":
+def client_of_a_user(server: Server, name: str, policy: dict[str, Any], service: str) -> Any:  # noqa: ANN401  each service has a type of its own
     iam = Aws(server).client("iam")
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
     key = iam.create_access_key(UserName=name)["AccessKey"]
-    return boto3.client(
-        "ec2",
+    return boto3.client(  # type: ignore[call-overload]
+        service,
         endpoint_url=server.endpoint,
         region_name=REGION,
         aws_access_key_id=key["AccessKeyId"],
@@ -80,7 +81,7 @@ def test_a_policy_with_a_tag_condition_holds_for_every_instance(server: Server) 
     aws.ec2.get_waiter("instance_running").wait(
         InstanceIds=[tagged, untagged], WaiterConfig={"Delay": 1}
     )
-    ec2 = client_of_a_user(server, "stopper", TAGGED_ONLY)
+    ec2: EC2Client = client_of_a_user(server, "stopper", TAGGED_ONLY, "ec2")
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
         ec2.stop_instances(InstanceIds=[tagged, untagged])
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
@@ -128,3 +129,101 @@ def test_a_server_that_is_stopped_leaves_no_process_and_no_state() -> None:
     with pytest.raises(ProcessLookupError):
         os.kill(started.pid, 0)
     assert not started.state.exists()
+
+
+def test_a_member_in_standby_may_stop_and_one_in_service_is_terminated(server: Server) -> None:
+    aws, control = Aws(server), Control(server)
+    careful, careless = launch(aws, {}), launch(aws, {})
+    both = [careful, careless]
+    aws.ec2.get_waiter("instance_running").wait(InstanceIds=both, WaiterConfig={"Delay": 1})
+    scaling = aws.client("autoscaling")
+    group = {"AutoScalingGroupName": "asg"}
+    scaling.create_auto_scaling_group(**group, MinSize=0, MaxSize=2)
+    scaling.attach_instances(**group, InstanceIds=both)
+    scaling.enter_standby(**group, InstanceIds=[careful], ShouldDecrementDesiredCapacity=True)
+    wait_for(lambda: states(control)[careful] == "Standby")
+    aws.ec2.stop_instances(InstanceIds=both)
+    wait_for(lambda: careless not in states(control))
+    assert states(control) == {careful: "Standby"}
+    (violation,) = control.truth()["violations"]
+    assert violation["instances"] == [careless]
+
+
+def states(control: Control) -> dict[str, str]:
+    """The true states of the members of the only group."""
+    (group,) = control.truth()["auto_scaling_groups"]
+    return dict(group["members"])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.1)
+
+
+def test_targets_and_mute_rules_of_the_server_are_those_of_the_models(server: Server) -> None:
+    aws, control = Aws(server), Control(server)
+    web = launch(aws, {})
+    aws.ec2.get_waiter("instance_running").wait(InstanceIds=[web], WaiterConfig={"Delay": 1})
+    elb, cloudwatch = aws.client("elbv2"), aws.client("cloudwatch")
+    (group,) = elb.create_target_group(Name="site", Port=80, Protocol="HTTP")["TargetGroups"]
+    elb.register_targets(TargetGroupArn=group["TargetGroupArn"], Targets=[{"Id": web}])
+    cloudwatch.put_metric_alarm(
+        AlarmName="cpu",
+        Namespace="AWS/EC2",
+        MetricName="CPUUtilization",
+        Dimensions=[{"Name": "InstanceId", "Value": web}],
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=101.0,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    (alarm,) = [
+        each
+        for each in cloudwatch.describe_alarms(AlarmTypes=["MetricAlarm"])["MetricAlarms"]
+        if each["AlarmName"] == "cpu"
+    ]
+    assert alarm["Dimensions"] == [{"Name": "InstanceId", "Value": web}]
+    today = server.clock.iso()[:10]
+    cloudwatch.put_alarm_mute_rule(
+        Name="backup",
+        Rule={"Schedule": {"Expression": f"at({today}T00:00)", "Duration": "P2D"}},
+        MuteTargets={"AlarmNames": ["cpu"]},
+    )
+    truth = control.truth()
+    (told,) = truth["target_groups"]
+    assert [each["instance_id"] for each in told["targets"]] == [web]
+    (rule,) = truth["mute_rules"]
+    assert (rule["name"], rule["alarms"], rule["status"]) == ("backup", ["cpu"], "ACTIVE")
+
+
+def test_a_policy_for_a_companion_holds_for_its_very_resource(server: Server) -> None:
+    arn = "arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/mine"
+    statement = {"Effect": "Allow", "Action": "autoscaling:EnterStandby", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    scaling = client_of_a_user(server, "scaler", policy, "autoscaling")
+    asked = {"InstanceIds": ["i-1"], "ShouldDecrementDesiredCapacity": True}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        scaling.enter_standby(AutoScalingGroupName="yours", **asked)
+    with pytest.raises(ClientError, match="'mine' not found"):
+        scaling.enter_standby(AutoScalingGroupName="mine", **asked)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        scaling.describe_auto_scaling_instances()
+
+
+def test_a_policy_for_muting_holds_for_every_alarm(server: Server) -> None:
+    allowed = [
+        "arn:aws:cloudwatch:*:*:alarm-mute-rule:*",
+        "arn:aws:cloudwatch:*:*:alarm:own-*",
+    ]
+    statement = {"Effect": "Allow", "Action": "cloudwatch:PutAlarmMuteRule", "Resource": allowed}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    cloudwatch = client_of_a_user(server, "muter", policy, "cloudwatch")
+    rule = {"Schedule": {"Expression": "at(2000-01-01T00:00)", "Duration": "PT2H"}}
+    cloudwatch.put_alarm_mute_rule(Name="r", Rule=rule, MuteTargets={"AlarmNames": ["own-cpu"]})
+    with pytest.raises(ClientError, match="AccessDenied"):
+        cloudwatch.put_alarm_mute_rule(
+            Name="r", Rule=rule, MuteTargets={"AlarmNames": ["own-cpu", "other"]}
+        )

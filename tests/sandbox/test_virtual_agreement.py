@@ -15,7 +15,7 @@ from tests.sandbox.conftest import SEED
 TOLERANCE = 30.0
 BOTH = ("fleet", "hung-guest", "lost-response")
 VIRTUAL_ONLY = (
-    "copy-failed",
+    *("copy-failed", "isolation"),
     *("access-denied", "image-failed", "no-capacity", "no-kms-grant", "server-error"),
     *("snapshot-never-initiated", "throttle"),
 )

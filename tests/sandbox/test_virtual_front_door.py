@@ -9,6 +9,7 @@ from sandbox.service_calls import ServiceError
 from sandbox.virtual.front_door import Caller, FrontDoor, Killed, ResponseLost, region_of
 from sandbox.virtual.journal import Journal
 from sandbox.virtual.mischief import Fault, Kind, Mischief
+from sandbox.virtual.run import Run
 from sandbox.virtual.scheduler import Scheduler
 from sandbox.virtual.services import Json, Reply, Request
 
@@ -42,10 +43,7 @@ class Door:
         self.door = FrontDoor(
             {"kms": Json({"DoIt": self._do})},
             self.permissions,  # type: ignore[arg-type]
-            scheduler=scheduler,
-            mischief=Mischief(faults, scheduler.now),
-            journal=self.journal,
-            seed="1",
+            Run(scheduler, Mischief(faults, scheduler.now), self.journal, seed="1"),
         )
 
     def _do(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_an_outage_takes_every_service_of_its_region(cloud: Cloud) -> None:
 
 def permissions_of(cloud: Cloud, policy: Mapping[str, Any]) -> Permissions:
     """The permissions of a role with one statement."""
-    permissions = Permissions(cloud.stack, cloud.world)
+    permissions = Permissions(cloud.stack, cloud.world, cloud.companions)
     document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **policy}]}
     permissions._policies["Role"] = [iam_evaluator.parse_policy_document(document)]
     return permissions

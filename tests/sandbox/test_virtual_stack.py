@@ -9,6 +9,7 @@ import pytest
 from sandbox.virtual.journal import Journal
 from sandbox.virtual.mischief import Mischief
 from sandbox.virtual.rules import Rules
+from sandbox.virtual.run import Run
 from sandbox.virtual.scheduler import Scheduler
 from sandbox.virtual.stack import Stack, make_stack
 
@@ -122,14 +123,8 @@ def rules_of(
 ) -> tuple[Rules, Scheduler, Invoked]:
     stack, scheduler = made or make_stack(parameters), Scheduler(NOON)
     invoked = Invoked(stack, scheduler)
-    rules = Rules(
-        stack,
-        scheduler=scheduler,
-        lambdas=cast("Lambdas", invoked),
-        mischief=Mischief((), scheduler.now),
-        journal=Journal(scheduler.now),
-        seed="rules",
-    )
+    run = Run(scheduler, Mischief((), scheduler.now), Journal(scheduler.now), seed="rules")
+    rules = Rules(stack, cast("Lambdas", invoked), run)
     return rules, scheduler, invoked
 
 

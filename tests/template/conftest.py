@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.template.cloudformation import DEFINITION, Stack, source, stack, transformed
+from sandbox.template import DEFINITION, source, transformed
+from tests.template.cloudformation import Stack, stack
 from tests.template.iam import COPY_REGIONS
 
 KEY = "arn:${AWS::Partition}:kms:${AWS::Region}:111122223333:key"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sandbox.expressions import evaluate
+from sandbox.template import DEFINITION
 from tests.template.asl import all_states, expressions
-from tests.template.cloudformation import DEFINITION
 
 STATES: dict[str, Any] = dict(all_states(json.loads(DEFINITION.read_text(encoding="utf-8"))))
 CONTEXT: dict[str, Any] = {

@@ -7,13 +7,13 @@ from typing import Any
 
 import boto3
 
-from tests.template.cloudformation import ROOT
+from sandbox.template import ROOT
 
 PACKAGE = "stillpoint.aws"
 FOLDER = ROOT / "layers" / "stillpoint" / "stillpoint" / "aws"
 
 # The IAM prefix of each service that boto3 calls by another name (Service Authorization Reference).
-PREFIXES = {"stepfunctions": "states"}
+PREFIXES = {"elbv2": "elasticloadbalancing", "stepfunctions": "states"}
 
 
 def actions_of(function: str) -> set[str]:

@@ -27,7 +27,7 @@ from stillpoint.copying import (
 from stillpoint.image import Image
 from stillpoint.ownership import copy_name
 from stillpoint.recovery_point import Snapshot
-from tests.unit.test_copying import NOW, OCCURRENCE, a_source
+from tests.unit.copied import NOW, OCCURRENCE, a_source
 
 DAYS = 16
 QUIET_AFTER = NOW + timedelta(days=6)

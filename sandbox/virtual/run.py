@@ -1,0 +1,22 @@
+"""What the parts of one run share."""
+
+import random
+from dataclasses import dataclass
+
+from sandbox.virtual.journal import Journal
+from sandbox.virtual.mischief import Mischief
+from sandbox.virtual.scheduler import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: its time, what goes wrong in it, its history, and the seed of all its chance."""
+
+    scheduler: Scheduler
+    mischief: Mischief
+    journal: Journal
+    seed: str
+
+    def chance(self, part: str) -> random.Random:
+        """Return the chance of one part: what others draw does not change it."""
+        return random.Random(f"{self.seed}/{part}")
