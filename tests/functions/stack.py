@@ -46,6 +46,9 @@ FUNCTIONS = {
     for name in (
         "plan_backups",
         "prepare_backup",
+        "isolate_instances",
+        "freeze_instances",
+        "rejoin_instances",
         "complete_backup",
         "alert_stranded",
         "recover_instances",

@@ -9,6 +9,9 @@ import yaml
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 STACK_NAME = "stillpoint"
+FREEZE_DOCUMENT = "stillpoint-FreezeDocument"
+MACHINE_ARN = "arn:aws:states:eu-west-1:000000000000:stateMachine:stillpoint-backup"
+_NAMED = {"BackupStateMachine": MACHINE_ARN, "FreezeDocument": FREEZE_DOCUMENT}
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,14 +41,15 @@ def _template() -> dict[str, Any]:
 def environment_of(function: str, resources: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables of a function such as `plan_backups`.
 
-    `resources` are the values of what the variables refer to, by logical id.
+    `resources` are the values of what the variables refer to, by logical id; the state
+    machine and the document that freezes have names in any case.
     """
     template = _template()
     logical_id = "".join(word.title() for word in function.split("_")) + "Function"
     own = template["Resources"][logical_id]["Properties"].get("Environment", {})
     shared = template["Globals"]["Function"]["Environment"]
     values = shared["Variables"] | own.get("Variables", {})
-    return {name: _resolved(value, resources) for name, value in values.items()}
+    return {name: _resolved(value, {**_NAMED, **resources}) for name, value in values.items()}
 
 
 def _resolved(value: object, resources: Mapping[str, str]) -> str:

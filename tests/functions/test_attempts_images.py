@@ -125,7 +125,7 @@ def test_the_success_of_the_second_attempt_removes_snapshots_that_lost_their_ima
 
 
 @pytest.mark.parametrize("kind", ["ami-", "snap-"])
-@pytest.mark.parametrize("hold", ["true", "until the audit is over"])
+@pytest.mark.parametrize("hold", ["true", "2026-11-22/2026-11-22", "until the audit is over", ""])
 def test_it_removes_nothing_that_somebody_has_put_on_hold(
     stack: Stack, kind: str, hold: str
 ) -> None:
@@ -135,6 +135,15 @@ def test_it_removes_nothing_that_somebody_has_put_on_hold(
     tag([held], {"stillpoint:hold": hold})
     assert backup.complete()["status"] == "succeeded"
     assert existing() == all_made(backup) | left
+
+
+@pytest.mark.parametrize("hold", ["false", "2026-11-01/2026-11-21", "2026-12-01/2026-12-31"])
+def test_a_hold_that_is_not_in_force_keeps_nothing(stack: Stack, hold: str) -> None:
+    backup = a_second_attempt(stack)
+    made = made_by(EXECUTION, backup.instance_ids[0])
+    tag(sorted(made), {"stillpoint:hold": hold})
+    assert backup.complete()["status"] == "succeeded"
+    assert existing() == all_made(backup)
 
 
 def test_it_removes_nothing_of_snapshots_on_hold_that_lost_their_image(stack: Stack) -> None:

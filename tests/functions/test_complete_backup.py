@@ -43,6 +43,7 @@ def test_what_a_clean_stop_proves_is_written_on_the_image_and_every_snapshot(
             "stillpoint:retain": "14",
             "stillpoint:time-zone": "UTC",
             "stillpoint:group": "erp",
+            "stillpoint:group-consistency": "held",
             "stillpoint:consistency": "file-system",
             "stillpoint:evidence": "stopped in 27 s and every snapshot initiated after"
             " 2026-11-22T03:00:34Z and before the start at 2026-11-22T03:00:41Z",

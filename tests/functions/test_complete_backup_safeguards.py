@@ -1,13 +1,15 @@
 """Complete: a recovery point that is available is shared, locked and protected."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from stillpoint.aws.client import client
-from stillpoint.aws.complete_backup import SAFEGUARD_CHECKS
-from tests.functions.captured import SOON, Captured, a_captured, a_failure
+from stillpoint.aws.complete_backup import SAFEGUARD_PATIENCE
+from tests.functions.captured import SOON, STOPPED, Captured, a_captured, a_failure
 from tests.functions.faults import answered, refused, throttled
 from tests.functions.fleet import tag, tags_of
 from tests.functions.stack import Stack
@@ -31,9 +33,25 @@ def calls(_aws: None) -> Iterator[dict[str, list[str]]]:
         }
 
 
-def complete(backup: Captured, **changes: object) -> dict[str, object]:
+@contextmanager
+def completed(moment: datetime) -> Iterator[None]:
+    """Let EC2 say when the snapshots were complete, which moto does not know."""
+
+    def complete_them(parsed: dict[str, Any], **_: object) -> None:
+        for row in parsed["Snapshots"]:
+            row["CompletionTime"] = moment
+
+    events, event = client("ec2").meta.events, "after-call.ec2.DescribeSnapshots"
+    events.register(event, complete_them)
+    try:
+        yield
+    finally:
+        events.unregister(event, complete_them)
+
+
+def complete(backup: Captured, *, now: datetime = SOON, **changes: object) -> dict[str, object]:
     return backup.stack.invoke(
-        "complete_backup", backup.event | changes, now=SOON, variables=EVERYTHING
+        "complete_backup", backup.event | changes, now=now, variables=EVERYTHING
     )
 
 
@@ -118,11 +136,12 @@ def test_while_aws_does_not_answer_the_backup_is_looked_at_again_and_is_good_in_
     stack: Stack, operation: str
 ) -> None:
     backup = a_captured(stack, 2)
+    end = STOPPED + SAFEGUARD_PATIENCE
     with throttled("ec2", operation):
-        for checks in (0, 1, SAFEGUARD_CHECKS - 1):
-            assert complete(backup, checks=checks)["status"] == "pending"
+        for checks, now in enumerate([SOON, SOON, end - timedelta(seconds=1)]):
+            assert complete(backup, now=now, checks=checks)["status"] == "pending"
         assert stack.events() == []
-        assert complete(backup, checks=SAFEGUARD_CHECKS)["status"] == "succeeded"
+        assert complete(backup, now=end, checks=3)["status"] == "succeeded"
     failed, succeeded = stack.messages()
     assert (failed["event"], succeeded["event"]) == ("ProtectionFailed", "BackupSucceeded")
     assert [row["image_id"] for row in failed["instances"]] == backup.image_ids
@@ -134,8 +153,37 @@ def test_while_aws_does_not_answer_the_backup_is_looked_at_again_and_is_good_in_
 @pytest.mark.usefixtures("calls")
 def test_it_is_not_held_up_if_aws_answers_at_the_last_look(stack: Stack) -> None:
     backup = a_captured(stack)
+    end = STOPPED + SAFEGUARD_PATIENCE
     with throttled("ec2", "ModifyImageAttribute"):
-        complete(backup, checks=SAFEGUARD_CHECKS - 1)
-    assert complete(backup, checks=SAFEGUARD_CHECKS)["status"] == "succeeded"
+        complete(backup, now=end - timedelta(seconds=1))
+    assert complete(backup, now=end, checks=1)["status"] == "succeeded"
     assert launchers(backup.image_ids[0]) == [FRIEND]
     assert stack.events() == ["BackupSucceeded"]
+
+
+@pytest.mark.usefixtures("calls")
+def test_an_image_that_took_long_is_tried_again_all_the_same(stack: Stack) -> None:
+    backup = a_captured(stack, image_state="pending")
+    available = STOPPED + timedelta(hours=9)
+    for checks in range(50):
+        now = STOPPED + timedelta(minutes=10 * checks)
+        assert complete(backup, now=now, checks=checks)["status"] == "pending"
+    backup.set_images("available")
+    with completed(available), throttled("ec2", "ModifyImageAttribute"):
+        assert complete(backup, now=available, checks=50)["status"] == "pending"
+        soon_over = available + SAFEGUARD_PATIENCE - timedelta(seconds=1)
+        assert complete(backup, now=soon_over, checks=70)["status"] == "pending"
+    assert stack.events() == []
+    with completed(available):
+        assert complete(backup, now=soon_over, checks=71)["status"] == "succeeded"
+    assert launchers(backup.image_ids[0]) == [FRIEND]
+    assert stack.events() == ["BackupSucceeded"]
+
+
+@pytest.mark.usefixtures("calls")
+def test_one_that_took_long_is_not_tried_for_ever_either(stack: Stack) -> None:
+    backup, available = a_captured(stack), STOPPED + timedelta(hours=9)
+    with completed(available), throttled("ec2", "ModifyImageAttribute"):
+        end = available + SAFEGUARD_PATIENCE
+        assert complete(backup, now=end, checks=1)["status"] == "succeeded"
+    assert stack.events() == ["ProtectionFailed", "BackupSucceeded"]

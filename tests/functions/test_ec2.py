@@ -11,6 +11,7 @@ from tests.functions.captured import EXECUTION, a_captured
 from tests.functions.faults import answered, refused, small_pages
 from tests.functions.fleet import (
     attach_volume,
+    backend,
     change,
     launch,
     launch_one,
@@ -44,6 +45,25 @@ def test_an_instance_is_read_with_all_that_a_backup_needs_to_know() -> None:
     assert instance.state_reason == "Client.UserInitiatedShutdown"
     assert instance.tags[Tag.SCHEDULE] == "daily 03:00"
     assert (instance.lifecycle, instance.managed, instance.hibernation) == (None, False, False)
+    assert instance.vpc_id == backend().get_instance(web).vpc_id
+    assert instance.platform == "linux"
+
+
+@pytest.mark.parametrize(
+    ("said", "platform"), [({}, "linux"), ({"Platform": "windows"}, "windows")]
+)
+def test_ec2_names_the_platform_only_of_windows(said: dict[str, str], platform: str) -> None:
+    row = {"InstanceId": UNKNOWN, "State": {"Name": "running"}, **said}
+    with answered("ec2", "DescribeInstances", {"Reservations": [{"Instances": [row]}]}):
+        (instance,) = ec2.scheduled_instances()
+    assert (instance.platform, instance.vpc_id) == (platform, "")
+
+
+@pytest.mark.parametrize(("behaviour", "terminated"), [("stop", False), ("terminate", True)])
+def test_a_shutdown_stops_or_terminates_as_the_owner_says(behaviour: str, terminated: bool) -> None:
+    web = launch_one()
+    change(web, instance_initiated_shutdown_behavior=behaviour)
+    assert ec2.is_terminated_by_a_shutdown(web) == terminated
 
 
 def test_only_an_address_that_amazon_owns_is_lost_by_a_stop() -> None:

@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in EVENTS.glob("*.json"))
 FUNCTION_OF = {
     "PrepareBackupFunctionArn": "prepare_backup",
+    "IsolateInstancesFunctionArn": "isolate_instances",
+    "FreezeInstancesFunctionArn": "freeze_instances",
+    "RejoinInstancesFunctionArn": "rejoin_instances",
     "CompleteBackupFunctionArn": "complete_backup",
     "AlertStrandedFunctionArn": "alert_stranded",
 }
@@ -27,6 +30,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "complete_backup_failed": {"status": "failed", "error": "SnapshotFailed"},
     "complete_backup_refused": {"status": "refused", "error": "BackupRefused"},
     "alert_stranded": {"alerted": ["i-0a1b2c3d4e5f60003"]},
+    # Of the instances in the events there is none: nothing can be isolated, and nothing is left.
+    "isolate_instances": {"status": "failed"},
+    "freeze_instances": {"freezes": []},
+    "rejoin_instances": {"status": "rejoined"},
     "prune_recovery_points_dry_run": {"dry_run": True, "kept": 1},
     "prune_recovery_points_sweep": {"dry_run": False, "kept": 1},
     "prune_recovery_points_max_deletions": {"dry_run": False, "kept": 1},
@@ -37,6 +44,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 # Those that ask of EC2 what moto does not answer.
 OF_RECOVERY_POINTS = ("prune_recovery_points", "copy_recovery_points")
+# Those whose instances Systems Manager has to know, as moto does not.
+OF_GUESTS = ("freeze_instances",)
 
 
 def function_of(name: str) -> str:
@@ -73,7 +82,9 @@ def test_a_sample_has_the_keys_that_the_state_machine_sends(name: str) -> None:
     assert (function_of(name), set(sample(name))) in payloads()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(OF_RECOVERY_POINTS)])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if not n.startswith((*OF_RECOVERY_POINTS, *OF_GUESTS))]
+)
 def test_a_sample_is_understood_by_its_function(stack: Stack, name: str) -> None:
     answer = stack.invoke(function_of(name), sample(name), now=at("2026-11-22 04:00"))
     expected = ANSWERS.get(name, {})
@@ -87,6 +98,14 @@ def test_a_sample_is_understood_by_a_function_of_recovery_points(name: str) -> N
         answer = cloud.invoke(function_of(name), sample(name))
         assert {key: answer[key] for key in ANSWERS[name]} == ANSWERS[name]
         assert image_id in cloud.images()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith(OF_GUESTS)])
+def test_a_sample_is_understood_by_a_function_of_guests(name: str) -> None:
+    with cloud_at(at("2026-11-22 04:00")) as cloud:
+        answer = cloud.invoke(function_of(name), sample(name))
+        assert {key: answer[key] for key in ANSWERS[name]} == ANSWERS[name]
+        assert [row["error"] for row in answer["failures"]] == ["FreezeFailed"] * 2
 
 
 @pytest.mark.parametrize("function", OF_RECOVERY_POINTS)

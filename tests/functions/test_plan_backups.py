@@ -49,6 +49,8 @@ def test_a_due_instance_is_started_with_what_its_backup_needs_to_know(stack: Sta
                 "accept": ["public-ip"],
                 "copy_to": [],
                 "time_zone": "UTC",
+                "pre": None,
+                "post": None,
             }
         ],
     }

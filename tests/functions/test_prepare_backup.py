@@ -12,7 +12,6 @@ from tests.functions.fleet import (
     launch_one,
     own_tags_of,
     stop,
-    tag,
     tags_of,
 )
 from tests.functions.samples import a_backup_of
@@ -34,6 +33,8 @@ def test_the_state_machine_is_told_how_to_image_each_member(stack: Stack) -> Non
     assert answer == {
         "refusals": [],
         "warnings": [],
+        "isolates": False,
+        "rejoins": False,
         "members": [
             {
                 "instance_id": web,
@@ -41,6 +42,7 @@ def test_the_state_machine_is_told_how_to_image_each_member(stack: Stack) -> Non
                 "method": "stop",
                 "order": 0,
                 "state_before": "running",
+                "platform": "linux",
                 "image_name": f"stillpoint-{web}-20261122T030000Z",
                 "description": f"Made by Stillpoint of {web} for the occurrence"
                 " 2026-11-22T03:00:00Z",
@@ -141,38 +143,36 @@ def test_a_cycle_that_cannot_be_read_is_not_overwritten_either(stack: Stack, val
 def test_one_refusal_refuses_the_group_and_no_member_is_tagged_with_a_cycle(
     stack: Stack,
 ) -> None:
-    good, bad = launch(2)
-    tag([bad], {"aws:autoscaling:groupName": "web-asg"})
+    good, bad = launch_one(), launch_one(instance_type="mac2.metal")
     answer = stack.invoke("prepare_backup", a_backup_of(good, bad))
     assert answer["members"] == []
     assert [row["instance_id"] for row in answer["refusals"]] == [bad]
     for instance_id in (good, bad):
         assert own_tags_of(instance_id) == {
             "last": HANDLED,
-            "problem": f"refused 2026-11-22T03:00:00Z: auto-scaling _{bad}_",
+            "problem": f"refused 2026-11-22T03:00:00Z: mac _{bad}_",
         }
 
 
 def test_a_refusal_says_everything_that_a_message_needs(stack: Stack) -> None:
-    web = launch_one()
-    tag([web], {"aws:autoscaling:groupName": "web-asg"})
+    web = launch_one(instance_type="mac2.metal")
     (refusal,) = stack.invoke("prepare_backup", a_backup_of(web))["refusals"]
     assert refusal == {
         "instance_id": web,
         "name": "web",
         "state": "running",
-        "code": "auto-scaling",
-        "reason": "An Auto Scaling group replaces a member that is not running. (group web-asg)",
-        "remedy": "Set stillpoint:method to reboot or none, or put the instance into Standby for"
-        " the backup.",
+        "code": "mac",
+        "reason": "A Mac host is scrubbed after a stop and may be away for hours: a Mac instance is"
+        " neither stopped nor rebooted. (mac2.metal)",
+        "remedy": "Set stillpoint:method to none.",
     }
 
 
 def test_a_refusal_that_cannot_be_written_is_still_told(stack: Stack) -> None:
-    full = launch_one(tags={"aws:autoscaling:groupName": "web-asg"})
+    full = launch_one(instance_type="mac2.metal")
     fill_tags(full)
     answer = stack.invoke("prepare_backup", a_backup_of(full))
-    assert [row["code"] for row in answer["refusals"]] == ["auto-scaling"]
+    assert [row["code"] for row in answer["refusals"]] == ["mac"]
     assert "problem" not in own_tags_of(full)
 
 
@@ -186,7 +186,7 @@ def test_an_instance_without_room_for_the_cycle_is_not_backed_up(stack: Stack) -
 
 
 def test_the_problem_of_many_refusals_fits_the_tag(stack: Stack) -> None:
-    ids = launch(40, tags={"aws:autoscaling:groupName": "web-asg"})
+    ids = launch(40, instance_type="mac2.metal")
     answer = stack.invoke("prepare_backup", a_backup_of(*ids))
     assert len(answer["refusals"]) == 40
     assert len(own_tags_of(ids[0])["problem"]) == 256

@@ -1,161 +1,40 @@
 """Prepare: the hazards, as EC2 and KMS show them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from moto.kms.models import kms_backends
 
-from stillpoint.aws.client import client
 from stillpoint.errors import AwsUnavailable
 from stillpoint.hazards import ACCEPTABLE, HAZARDS, Concern, Rule
 from tests.functions.faults import answered, refused, throttled
 from tests.functions.fleet import (
     attach_volume,
-    backend,
-    change,
+    launch,
     launch_one,
     lend_public_ip,
     own_tags_of,
     set_state,
-    snapshot,
     tag,
-    terminate,
-    volumes_of,
+)
+from tests.functions.hazardous import (
+    ARRANGED,
+    FACTS,
+    NOT_ALONE,
+    SCRIPT,
+    UNKNOWN,
+    a_member,
+    arranged,
+    aws_managed,
+    balance,
+    changed,
+    new_key,
+    with_volume_of,
 )
 from tests.functions.samples import a_backup_of
-from tests.functions.stack import ACCOUNT, NOW, REGION, Stack
-from tests.unit.builders import at
+from tests.functions.ssm import Document, a_systems_manager
+from tests.functions.stack import Stack
 
-AN_HOUR_AGO = at("2026-11-22 02:00")
-UNKNOWN = "i-0123456789abcdef0"
-
-
-def new_key() -> str:
-    arn: str = client("kms").create_key()["KeyMetadata"]["Arn"]
-    return arn
-
-
-def aws_managed(key: str) -> str:
-    kms_backends[ACCOUNT][REGION].keys[key.rpartition("/")[2]].key_manager = "AWS"
-    return key
-
-
-def disabled(key: str) -> str:
-    client("kms").disable_key(KeyId=key.rpartition("/")[2])
-    return key
-
-
-def with_volume_of(key: str) -> str:
-    instance_id = launch_one()
-    attach_volume(instance_id, kms_key_id=key)
-    return instance_id
-
-
-def changed(instance_type: str = "m5.large", **facts: object) -> str:
-    """Launch an instance and change what EC2 says about it."""
-    instance_id = launch_one(instance_type=instance_type)
-    change(instance_id, **facts)
-    return instance_id
-
-
-def after(act: Callable[[str], object]) -> str:
-    """Launch an instance and let something happen to it."""
-    instance_id = launch_one()
-    act(instance_id)
-    return instance_id
-
-
-def with_snapshots(kind: str, *states: str) -> str:
-    """Launch an instance whose volume has incomplete snapshots."""
-    instance_id = launch_one()
-    (volume_id,) = volumes_of(instance_id)
-    backend().volumes[volume_id].volume_type = kind
-    for state in states:
-        snapshot(volume_id, state=state, started_at=AN_HOUR_AGO)
-    return instance_id
-
-
-def with_capacity_reservation() -> str:
-    target = {"CapacityReservationTarget": {"CapacityReservationId": "cr-0a"}}
-    return changed(capacity_reservation_specification=target)
-
-
-ARRANGED: dict[str, Callable[[], str]] = {
-    "gone": lambda: after(terminate),
-    "in-transition": lambda: after(lambda instance_id: set_state(instance_id, "stopping")),
-    "other-backup": lambda: launch_one(cycle="execution=x before=running since=yesterday"),
-    "instance-store-root": lambda: changed(root_device_type="instance-store"),
-    "snapshots-pending": lambda: with_snapshots("st1", "pending"),
-    "managed": lambda: changed(operator={"Managed": True, "Principal": "eks.amazonaws.com"}),
-    "mac": lambda: launch_one(instance_type="mac2.metal"),
-    "scheduled-instance": lambda: changed(lifecycle="scheduled"),
-    "spot": lambda: changed(lifecycle="spot"),
-    "auto-scaling": lambda: launch_one(tags={"aws:autoscaling:groupName": "web-asg"}),
-    "stop-protection": lambda: changed(disable_api_stop=True),
-    "kms-not-granted": lambda: with_volume_of(new_key()),
-    "kms-key-unusable": lambda: with_volume_of(disabled(aws_managed(new_key()))),
-    "capacity-reservation": with_capacity_reservation,
-    "t3-unlimited-on-host": lambda: changed("t3.large", placement={"tenancy": "host"}),
-    "hibernation": lambda: changed(hibernation_options={"Configured": True}),
-    "instance-store": lambda: launch_one(instance_type="m5d.large"),
-    "public-ip": lambda: after(lend_public_ip),
-    "spot-persistent": lambda: changed(lifecycle="spot"),
-    "capacity-block": lambda: changed(lifecycle="capacity-block"),
-    "interruptible-capacity": lambda: changed(lifecycle="interruptible-capacity-reservation"),
-    "multi-attach": launch_one,
-    "t2-credits": lambda: launch_one(instance_type="t2.micro"),
-    "host-affinity": lambda: changed(placement={"affinity": "host", "host_id": "h-0a"}),
-    "placement-group": lambda: changed(placement={"group_name": "hpc"}),
-    "retirement": launch_one,
-}
-# What moto cannot say of them: the operation, and its answer for an instance.
-TOLD: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
-    "capacity-reservation": lambda _: (
-        "DescribeCapacityReservations",
-        {"CapacityReservations": [{"CapacityReservationId": "cr-0a", "State": "expired"}]},
-    ),
-    "t3-unlimited-on-host": lambda instance_id: (
-        "DescribeInstanceCreditSpecifications",
-        {"InstanceCreditSpecifications": [{"InstanceId": instance_id, "CpuCredits": "unlimited"}]},
-    ),
-    "spot-persistent": lambda instance_id: (
-        "DescribeSpotInstanceRequests",
-        {
-            "SpotInstanceRequests": [
-                {"InstanceId": instance_id, "Type": "persistent", "State": "active"}
-            ]
-        },
-    ),
-    "multi-attach": lambda instance_id: (
-        "DescribeVolumes",
-        {
-            "Volumes": [
-                {
-                    "VolumeId": "vol-0a",
-                    "VolumeType": "io2",
-                    "Attachments": [{"InstanceId": instance_id}, {"InstanceId": UNKNOWN}],
-                }
-            ]
-        },
-    ),
-    "placement-group": lambda _: (
-        "DescribePlacementGroups",
-        {"PlacementGroups": [{"GroupName": "hpc", "Strategy": "cluster"}]},
-    ),
-    "retirement": lambda instance_id: (
-        "DescribeInstanceStatus",
-        {
-            "InstanceStatuses": [
-                {
-                    "InstanceId": instance_id,
-                    "Events": [{"Code": "instance-retirement", "NotBefore": NOW}],
-                }
-            ]
-        },
-    ),
-}
 BY_CODE = {hazard.code: hazard for hazard in HAZARDS}
 REFUSING = [code for code in ARRANGED if BY_CODE[code].rule is not Rule.WARNING]
 WARNINGS = [code for code in ARRANGED if BY_CODE[code].rule is Rule.WARNING]
@@ -167,17 +46,6 @@ READ_FOR_A_STOP = (
 )
 
 
-@contextmanager
-def arranged(code: str) -> Iterator[str]:
-    """Launch an instance with a hazard, and let AWS tell of it."""
-    instance_id = ARRANGED[code]()
-    with ExitStack() as told:
-        if code in TOLD:
-            operation, answer = TOLD[code](instance_id)
-            told.enter_context(answered("ec2", operation, answer))
-        yield instance_id
-
-
 def codes(answer: dict[str, Any], kind: str = "refusals") -> list[str]:
     return [told["code"] for told in answer[kind]]
 
@@ -187,14 +55,14 @@ def all_codes(answer: dict[str, Any]) -> list[str]:
 
 
 def test_every_hazard_is_arranged_here() -> None:
-    assert list(ARRANGED) == [hazard.code for hazard in HAZARDS]
+    assert list(ARRANGED) == [each.code for each in HAZARDS if each.code not in NOT_ALONE]
 
 
 @pytest.mark.parametrize("code", REFUSING)
 def test_a_hazard_refuses_the_backup_and_nothing_is_touched(stack: Stack, code: str) -> None:
     with arranged(code) as instance_id:
         cycle = own_tags_of(instance_id).get("cycle")
-        answer = stack.invoke("prepare_backup", a_backup_of(instance_id))
+        answer = stack.invoke("prepare_backup", a_backup_of(instance_id, **FACTS.get(code, {})))
         assert codes(answer) == [code]
         assert answer["members"] == answer["warnings"] == []
         assert own_tags_of(instance_id).get("cycle") == cycle
@@ -203,7 +71,7 @@ def test_a_hazard_refuses_the_backup_and_nothing_is_touched(stack: Stack, code: 
 @pytest.mark.parametrize("code", WARNINGS)
 def test_a_warning_is_told_and_the_backup_goes_on(stack: Stack, code: str) -> None:
     with arranged(code) as instance_id:
-        answer = stack.invoke("prepare_backup", a_backup_of(instance_id))
+        answer = stack.invoke("prepare_backup", a_backup_of(instance_id, **FACTS.get(code, {})))
         assert codes(answer) == []
         assert [row["instance_id"] for row in answer["members"]] == [instance_id]
         (warning,) = answer["warnings"]
@@ -225,6 +93,7 @@ def test_a_hazard_of_stopping_is_not_even_looked_for_without_a_stop(
         for operation in READ_FOR_A_STOP:
             silence.enter_context(throttled("ec2", operation))
         silence.enter_context(throttled("autoscaling", "DescribeAutoScalingInstances"))
+        silence.enter_context(throttled("elbv2", "DescribeTargetGroups"))
         answer = stack.invoke("prepare_backup", a_backup_of(instance_id, method=method))
     concerns = BY_CODE[code].concern is Concern.STOP_OR_REBOOT and method == "reboot"
     assert all_codes(answer) == ([code] if concerns else [])
@@ -233,7 +102,9 @@ def test_a_hazard_of_stopping_is_not_even_looked_for_without_a_stop(
 @pytest.mark.parametrize("code", REFUSING)
 def test_only_what_may_be_accepted_can_be_accepted(stack: Stack, code: str) -> None:
     with arranged(code) as instance_id:
-        answer = stack.invoke("prepare_backup", a_backup_of(instance_id, accept=[code]))
+        answer = stack.invoke(
+            "prepare_backup", a_backup_of(instance_id, **FACTS.get(code, {}), accept=[code])
+        )
     assert codes(answer) == ([] if code in ACCEPTABLE else [code])
 
 
@@ -333,7 +204,74 @@ def test_an_instance_that_is_stopped_already_has_no_hazard_of_stopping(
 ) -> None:
     with arranged(code) as instance_id:
         set_state(instance_id, "stopped")
-        assert all_codes(stack.invoke("prepare_backup", a_backup_of(instance_id))) == []
+        assert (
+            all_codes(
+                stack.invoke("prepare_backup", a_backup_of(instance_id, **FACTS.get(code, {})))
+            )
+            == []
+        )
+
+
+def test_a_member_that_cannot_enter_standby_is_refused_even_if_its_group_is_accepted(
+    stack: Stack,
+) -> None:
+    web = launch_one(tags={"aws:autoscaling:groupName": "web-asg"})
+    with ExitStack() as told:
+        for answer in a_member(web, MinSize=2):
+            told.enter_context(answered(*answer))
+        refused_ = stack.invoke("prepare_backup", a_backup_of(web, accept=["auto-scaling"]))
+        every = stack.invoke("prepare_backup", a_backup_of(web))
+    assert codes(refused_) == ["standby-not-possible"]
+    assert codes(every) == ["standby-not-possible", "auto-scaling"]
+    words = "(the group web-asg has DesiredCapacity 2 and MinSize 2, and 1 would be left)"
+    assert words in refused_["refusals"][0]["reason"]
+
+
+def test_members_of_one_group_leave_it_together(stack: Stack) -> None:
+    fleet = launch(2, tags={"aws:autoscaling:groupName": "web-asg"})
+    rows = [a_member(each)[0][2]["AutoScalingInstances"][0] for each in fleet]
+    _, groups = a_member(fleet[0])
+    with (
+        answered("autoscaling", "DescribeAutoScalingInstances", {"AutoScalingInstances": rows}),
+        answered(*groups),
+    ):
+        event = a_backup_of(*fleet, accept=["auto-scaling"])
+        answer = stack.invoke("prepare_backup", event)
+    assert codes(answer) == ["standby-not-possible"] * 2
+    assert "and 0 would be left" in answer["refusals"][0]["reason"]
+
+
+def test_a_group_whose_healthy_targets_are_backed_up_together_has_none_left(stack: Stack) -> None:
+    web, peer, other = launch(3)
+    balance(web, peer, other)
+    answer = stack.invoke("prepare_backup", a_backup_of(web, peer))
+    assert codes(answer, "warnings") == []
+    answer = stack.invoke("prepare_backup", a_backup_of(web, peer, other))
+    assert codes(answer, "warnings") == ["only-target"] * 3
+    assert answer["warnings"][0]["reason"].endswith("(web-0)")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "scripts", "expected"),
+    [
+        ("terminate", {"pre": SCRIPT}, ["shutdown-terminates"]),
+        ("terminate", {}, []),
+        ("stop", {"pre": SCRIPT, "post": SCRIPT}, []),
+    ],
+)
+@pytest.mark.parametrize("method", ["stop", "reboot", "none"])
+def test_only_a_script_can_shut_down_what_a_shutdown_terminates(
+    stack: Stack, behaviour: str, scripts: dict[str, str], expected: list[str], method: str
+) -> None:
+    web = changed(instance_initiated_shutdown_behavior=behaviour)
+    with a_systems_manager() as systems:
+        systems.agent(web)
+        systems.documents[SCRIPT] = Document()
+        answer = stack.invoke("prepare_backup", a_backup_of(web, method=method, **scripts))
+        set_state(web, "stopped")
+        again = stack.invoke("prepare_backup", a_backup_of(web, method=method, **scripts))
+    assert codes(answer) == expected
+    assert codes(again) == []
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from stillpoint.aws.client import client
 from stillpoint.errors import AwsRefused, AwsUnavailable
+from stillpoint.tags import Tag
 from tests.functions.faults import answered, refused
 from tests.functions.fleet import (
     attach_volume,
@@ -20,9 +21,11 @@ from tests.functions.fleet import (
     own_tags_of,
     snapshot,
     stop,
+    tags_of,
     terminate,
     volumes_of,
 )
+from tests.functions.hazardous import a_member, balance
 from tests.functions.samples import a_backup_of
 from tests.functions.stack import NOW, Stack
 
@@ -39,7 +42,7 @@ def counted() -> Iterator[Counter[str]]:
         calls[model.name] += 1
 
     with ExitStack() as ends:
-        for service in ("ec2", "autoscaling", "kms"):
+        for service in ("ec2", "autoscaling", "elbv2", "kms", "ssm"):
             events = client(service).meta.events
             events.register("before-call", count)
             ends.callback(events.unregister, "before-call", count)
@@ -50,15 +53,6 @@ def codes(answer: dict[str, Any]) -> list[str]:
     return [told["code"] for told in (*answer["refusals"], *answer["warnings"])]
 
 
-def membership(instance_id: str, state: str) -> dict[str, Any]:
-    row = {
-        "InstanceId": instance_id,
-        "AutoScalingGroupName": "web-asg",
-        "LifecycleState": state,
-    }
-    return {"AutoScalingInstances": [row]}
-
-
 def targeting(reservation_id: str) -> str:
     instance_id = launch_one()
     target = {"CapacityReservationTarget": {"CapacityReservationId": reservation_id}}
@@ -66,7 +60,7 @@ def targeting(reservation_id: str) -> str:
     return instance_id
 
 
-def test_an_ordinary_stop_takes_seven_calls(stack: Stack) -> None:
+def test_an_ordinary_stop_takes_eight_calls(stack: Stack) -> None:
     web = launch_one()
     with counted() as calls:
         stack.invoke("prepare_backup", a_backup_of(web))
@@ -77,6 +71,7 @@ def test_an_ordinary_stop_takes_seven_calls(stack: Stack) -> None:
         "DescribeInstanceTypes": 1,
         "DescribeInstanceAttribute": 1,
         "DescribeInstanceStatus": 1,
+        "DescribeTargetGroups": 1,
         "CreateTags": 1,
     }
 
@@ -127,7 +122,7 @@ def test_only_the_members_that_it_matters_to_are_asked_about(stack: Stack) -> No
         ) as of_groups,
     ):
         answer = stack.invoke("prepare_backup", a_backup_of(*fleet))
-    assert codes(answer) == ["spot", "auto-scaling"]
+    assert codes(answer) == ["spot", "standby-not-possible", "auto-scaling"]
     for requests, concerned in ((of_spot, spot), (of_credits, host), (of_groups, member)):
         (request,) = requests
         assert [each for each in fleet if each in request] == [concerned]
@@ -165,17 +160,18 @@ def test_the_spot_request_says_whether_ec2_would_stop_the_instance(
     [
         ("InService", ["auto-scaling"]),
         ("Standby", []),
-        ("Warmed:Running", ["auto-scaling"]),
+        ("Warmed:Running", ["standby-not-possible", "auto-scaling"]),
     ],
 )
 def test_a_member_of_a_group_may_be_stopped_in_standby_alone(
     stack: Stack, state: str, expected: list[str]
 ) -> None:
     web = launch_one(tags=IN_A_GROUP)
-    with answered("autoscaling", "DescribeAutoScalingInstances", membership(web, state)):
+    members, groups = a_member(web, state)
+    with answered(*members), answered(*groups):
         answer = stack.invoke("prepare_backup", a_backup_of(web))
     assert codes(answer) == expected
-    for refusal in answer["refusals"]:
+    for refusal in answer["refusals"][-1:]:
         assert f"(group web-asg, {state})" in refusal["reason"]
 
 
@@ -230,6 +226,9 @@ def test_no_backup_is_given_up_for_a_warning(stack: Stack, operation: str, code:
         ("ec2", "DescribeInstanceCreditSpecifications"),
         ("ec2", "DescribeCapacityReservations"),
         ("autoscaling", "DescribeAutoScalingInstances"),
+        ("autoscaling", "DescribeAutoScalingGroups"),
+        ("elbv2", "DescribeTargetGroups"),
+        ("elbv2", "DescribeTargetHealth"),
     ],
 )
 def test_what_could_refuse_a_backup_has_to_be_known(
@@ -238,7 +237,10 @@ def test_what_could_refuse_a_backup_has_to_be_known(
     web = targeting("cr-0a")
     backend().create_tags([web], IN_A_GROUP)
     change(web, lifecycle="spot", instance_type="t3.large", placement={"tenancy": "host"})
+    balance(web)
     with ExitStack() as answers:
+        if operation != "DescribeAutoScalingInstances":
+            answers.enter_context(answered(*a_member(web)[0]))
         if operation != "DescribeCapacityReservations":
             rows = {"CapacityReservations": [{"State": "active"}]}
             answers.enter_context(answered("ec2", "DescribeCapacityReservations", rows))
@@ -327,3 +329,27 @@ def test_more_volumes_than_a_filter_holds_are_asked_for_in_several_calls(stack: 
     ):
         stack.invoke("prepare_backup", a_backup_of(web))
     assert len(requests) == 3
+
+
+def test_a_group_is_asked_for_its_targets_once_for_all_members(stack: Stack) -> None:
+    fleet = launch(3)
+    balance(*fleet, groups=2)
+    with counted() as calls:
+        stack.invoke("prepare_backup", a_backup_of(*fleet))
+    assert (calls["DescribeTargetGroups"], calls["DescribeTargetHealth"]) == (1, 2)
+
+
+def test_what_standby_takes_care_of_is_not_taken_away_twice(stack: Stack) -> None:
+    web = launch_one(tags=IN_A_GROUP)
+    own, other = balance(web, groups=2)
+    members, groups = a_member(web, TargetGroupARNs=[own])
+    with answered(*members), answered(*groups):
+        answer = stack.invoke("prepare_backup", a_backup_of(web, accept=["auto-scaling"]))
+    assert codes(answer) == ["only-target"]
+    assert tags_of(web)[Tag.UNDO] == f"standby {other.rpartition('/')[2]}+"
+
+
+def test_nothing_is_undone_around_what_is_in_no_group(stack: Stack) -> None:
+    web = launch_one()
+    stack.invoke("prepare_backup", a_backup_of(web))
+    assert Tag.UNDO not in tags_of(web)

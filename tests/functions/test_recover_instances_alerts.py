@@ -59,7 +59,7 @@ def test_people_are_told_that_it_was_down_and_then_that_it_is_back(stack: Stack)
     assert (recovered["event"], recovered["severity"]) == ("InstanceRecovered", "warning")
     (row,) = recovered["instances"]
     assert (row["instance_id"], row["name"]) == (left.instance_ids[0], "web")
-    assert (row["state"], row["why"]) == ("running", "It was started by the recovery.")
+    assert (row["state"], row["why"]) == ("running", "The recovery has put it back.")
 
 
 def test_both_are_counted_without_naming_the_instance(stack: Stack) -> None:

@@ -11,9 +11,13 @@ from stillpoint.aws.settings import (
     AlertSettings,
     CompleteSettings,
     CopySettings,
+    FreezeSettings,
+    IsolateSettings,
     PlanSettings,
     PrepareSettings,
     PruneSettings,
+    RecoverSettings,
+    RejoinSettings,
     Safeguards,
 )
 from stillpoint.errors import MissingSetting
@@ -22,10 +26,19 @@ from tests.functions.stack import Stack
 READERS: dict[str, Callable[[], object]] = {
     "plan_backups": PlanSettings.from_env,
     "prepare_backup": PrepareSettings.from_env,
+    "isolate_instances": IsolateSettings.from_env,
+    "freeze_instances": FreezeSettings.from_env,
+    "rejoin_instances": RejoinSettings.from_env,
+    "recover_instances": RecoverSettings.from_env,
     "complete_backup": CompleteSettings.from_env,
     "alert_stranded": AlertSettings.from_env,
     "copy_recovery_points": CopySettings.from_env,
     "prune_recovery_points": PruneSettings.from_env,
+}
+# Those that read the name of their stack: every function is given it.
+KNOW_THEIR_STACK = {
+    *("plan_backups", "prepare_backup", "complete_backup"),
+    *("copy_recovery_points", "prune_recovery_points"),
 }
 MAY_BE_EMPTY = {"COPY_KMS_KEY_ARNS", "COPY_REGIONS", "KMS_KEY_ARNS", "SHARE_WITH_ACCOUNTS"}
 
@@ -96,7 +109,7 @@ def test_every_variable_that_is_missing_or_empty_is_named(
     complete = variables_of(stack, function)
     with mock.patch.dict(os.environ, complete):
         READERS[function]()
-    unused = {"STACK_NAME"} if function == "alert_stranded" else set()
+    unused = set() if function in KNOW_THEIR_STACK else {"STACK_NAME"}
     for name in complete.keys() - unused - (MAY_BE_EMPTY if empty else set()):
         without = {other: value for other, value in complete.items() if other != name}
         environment = without | ({name: ""} if empty else {})

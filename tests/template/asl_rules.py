@@ -54,8 +54,9 @@ UNCLEAN = frozenset({"Force", "Hibernate", "SkipOsShutdown"})
 
 VERBS = frozenset(
     {
-        *("Alert", "Begin", "Capture", "Complete", "Create", "Describe", "Find", "Prepare"),
-        *("Publish", "Read", "Release", "Start", "Stop", "Wait"),
+        *("Alert", "Begin", "Capture", "Complete", "Create", "Describe", "Find", "Freeze"),
+        *("Isolate", "Prepare", "Publish", "Read", "Rejoin", "Release", "Start", "Stop", "Thaw"),
+        "Wait",
     }
 )
 WORDS = re.compile(r"[A-Z][a-z]+")

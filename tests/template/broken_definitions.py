@@ -341,13 +341,13 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
     ),
     (
         backup_rules.every_loop_has_a_deadline,
-        ("States", "AllStopped?", "Choices", 2),
+        ("States", "AllStopped?", "Choices", 3),
         GONE,
         "AllStopped?, DescribeStopping, WaitForStop go round without a deadline",
     ),
     (
         backup_rules.every_loop_has_a_deadline,
-        ("States", "AllStopped?", "Choices", 2, "Condition"),
+        ("States", "AllStopped?", "Choices", 3, "Condition"),
         "{% $toMillis($now()) - $toMillis($quiesce_from) > 1200000 and $count($gone) > 0 %}",
         "AllStopped?, DescribeStopping, WaitForStop go round without a deadline",
     ),

@@ -64,11 +64,35 @@ BREAKS: list[tuple[Rule, Statement]] = [
     (iam.unscoped_resources, a_statement(["ec2:DescribeInstances", "ec2:CreateTags"], "*")),
     (iam.unscoped_resources, a_statement("sns:Publish", ["<NotificationTopic>", "*"])),
     (iam.unscoped_resources, a_statement("autoscaling:UpdateAutoScalingGroup", "*")),
+    (iam.unscoped_resources, a_statement("ssm:SendCommand", "*")),
+    (iam.unscoped_resources, a_statement("elasticloadbalancing:RegisterTargets", "*")),
     (iam.fixed_partitions, a_statement("sns:Publish", "arn:aws:sns:eu-west-1:111122223333:t")),
     (iam.fixed_partitions, a_statement("sns:Publish", "arn:*:sns:*:*:*")),
     (iam.destructive_actions, a_statement("ec2:TerminateInstances", INSTANCES)),
     (iam.destructive_actions, a_statement(["ec2:DescribeVolumes", "ec2:DeleteVolume"], "*")),
     (iam.destructive_actions, a_statement("iam:CreateUser", "*")),
+    (iam.destructive_actions, a_statement("autoscaling:UpdateAutoScalingGroup", INSTANCES)),
+    (iam.reach_into_other_guests, a_statement("ssm:SendCommand", INSTANCES)),
+    (
+        iam.reach_into_other_guests,
+        a_statement("ssm:SendCommand", INSTANCES, if_tagged(Tag.SCHEDULE)),
+    ),
+    (iam.reach_into_other_guests, a_statement("ssm:SendCommand", iam.DOCUMENTS)),
+    (
+        iam.reach_into_other_guests,
+        a_statement("ssm:SendCommand", [iam.FREEZE_DOCUMENT, f"{iam.SSM}:document/*"]),
+    ),
+    (
+        iam.reach_into_other_guests,
+        a_statement("ssm:SendCommand", [INSTANCES, iam.DOCUMENTS], iam.WITH_CONSENT),
+    ),
+    (
+        iam.foreign_mute_rules,
+        a_statement(
+            "cloudwatch:DeleteAlarmMuteRule", iam.MUTE_RULES.removesuffix("stillpoint-*") + "*"
+        ),
+    ),
+    (iam.foreign_mute_rules, a_statement("cloudwatch:DeleteAlarmMuteRule", iam.ALARMS)),
     (iam.destructive_actions, a_statement("ec2:UnlockSnapshot", SNAPSHOTS, ON_OURS)),
     (
         iam.changes_of_what_is_not_ours,

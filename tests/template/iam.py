@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stillpoint.scripts import CONSENT_TAG
 from stillpoint.tags import Tag
 from tests.template.cloudformation import Stack
 
@@ -26,6 +27,15 @@ OWN_IMAGES = f"{ARN}:image/*"
 KEYS = "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"
 ANY_KEYS = KEYS.replace("${AWS::Region}", "*")
 
+SSM = "arn:${AWS::Partition}:ssm:${AWS::Region}:"
+DOCUMENTS = f"{SSM}${{AWS::AccountId}}:document/*"
+FREEZE_DOCUMENT = f"{SSM}${{AWS::AccountId}}:document/<FreezeDocument>"
+VSS_DOCUMENT = f"{SSM}:document/AWSEC2-VssInstallAndSnapshot"
+MUTE_RULES = (
+    "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm-mute-rule:stillpoint-*"
+)
+ALARMS = "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*"
+
 COPY_REGIONS = ["eu-central-1", "us-west-2"]
 """The Regions that the tests' stack copies to."""
 
@@ -39,6 +49,12 @@ NEVER = frozenset(
         *("ec2:DeleteVolume", "ec2:DetachVolume", "ec2:DisableImage", "ec2:UnlockSnapshot"),
         *("ec2:RunInstances", "ec2:CopySnapshot", "ec2:ModifySnapshotTier"),
         *("iam:PassRole", "sts:AssumeRole"),
+        *("autoscaling:DetachInstances", "autoscaling:SetDesiredCapacity"),
+        *("autoscaling:UpdateAutoScalingGroup", "autoscaling:ResumeProcesses"),
+        *("autoscaling:SetInstanceHealth", "autoscaling:TerminateInstanceInAutoScalingGroup"),
+        *("cloudwatch:DisableAlarmActions", "cloudwatch:PutMetricAlarm"),
+        *("elasticloadbalancing:DeleteTargetGroup", "elasticloadbalancing:ModifyTargetGroup"),
+        *("ssm:StartSession", "ssm:StartAutomationExecution", "ssm:UpdateDocument"),
     }
 )
 
@@ -53,11 +69,16 @@ SAFEGUARDS = frozenset(
 )
 """What shares, protects and locks a recovery point."""
 
-# Actions that are authorised on no resource (Service Authorization Reference, "Amazon EC2" and
-# "Amazon EC2 Auto Scaling").
-WITHOUT_RESOURCE = ("autoscaling:Describe", "ec2:Describe", "ec2:ListImagesInRecycleBin")
+# Actions that are authorised on no resource (Service Authorization Reference), or that list what
+# cannot be named before.
+WITHOUT_RESOURCE = (
+    *("autoscaling:Describe", "ec2:Describe", "ec2:ListImagesInRecycleBin"),
+    *("cloudwatch:DescribeAlarms", "cloudwatch:ListAlarmMuteRules"),
+    *("elasticloadbalancing:Describe", "ssm:DescribeInstanceInformation"),
+    *("ssm:CancelCommand", "ssm:GetCommandInvocation", "ssm:ListCommand"),
+)
 
-OUR_TAGS = frozenset({Tag.CYCLE, Tag.LAST, Tag.PROBLEM, Tag.RECOVERY_POINT})
+OUR_TAGS = frozenset({Tag.CYCLE, Tag.LAST, Tag.PROBLEM, Tag.RECOVERY_POINT, Tag.UNDO})
 """The keys that Stillpoint writes on instances."""
 WORK_LIST = frozenset({Tag.COPYING})
 """The key that the copying writes on images, and takes off them."""
@@ -70,6 +91,8 @@ type Condition = Mapping[str, Mapping[str, Any]]
 
 ON_SCHEDULED: Condition = {"Null": {f"aws:ResourceTag/{Tag.SCHEDULE}": "false"}}
 ON_IN_CYCLE: Condition = {"Null": {f"aws:ResourceTag/{Tag.CYCLE}": "false"}}
+WITH_CONSENT: Condition = {"StringEquals": {f"aws:ResourceTag/{CONSENT_TAG}": "true"}}
+"""On documents whose owner lets them be run as scripts."""
 BY_CREATE_IMAGE: Condition = {"StringEquals": {"ec2:CreateAction": "CreateImage"}}
 OF_THE_NAME: Condition = {"StringEquals": {f"aws:ResourceTag/{Tag.STACK}": "${AWS::StackName}"}}
 """Of this stack or of one with its name in another Region, which copies to this one."""
@@ -231,6 +254,37 @@ def reach_beyond_scheduled_instances(found: Iterable[Statement]) -> list[str]:
     ]
 
 
+def reach_into_other_guests(found: Iterable[Statement]) -> list[str]:
+    """Something is run only in instances that are in a cycle, and only what is meant for it.
+
+    That is Stillpoint's own document, AWS's that makes VSS snapshots, and those with consent.
+    """
+    allowed: list[tuple[frozenset[str], Condition]] = [
+        (frozenset({INSTANCES}), ON_IN_CYCLE),
+        (frozenset({DOCUMENTS}), WITH_CONSENT),
+        (frozenset({FREEZE_DOCUMENT}), {}),
+        (frozenset({FREEZE_DOCUMENT, VSS_DOCUMENT}), {}),
+    ]
+    return [
+        f"{each} is allowed if {dict(each.condition)}"
+        for each in found
+        if "ssm:SendCommand" in each.actions
+        and (frozenset(each.resources), each.condition) not in allowed
+    ]
+
+
+def foreign_mute_rules(found: Iterable[Statement]) -> list[str]:
+    """Only mute rules with a name of ours are made, read and removed; they may name any alarm."""
+    return [
+        f"{action} is allowed on {', '.join(each.resources)}"
+        for each in found
+        for action in each.actions
+        if action.endswith("AlarmMuteRule")
+        and set(each.resources)
+        - ({MUTE_RULES, ALARMS} if action == "cloudwatch:PutAlarmMuteRule" else {MUTE_RULES})
+    ]
+
+
 def foreign_tags(found: Iterable[Statement]) -> list[str]:
     """On instances only our own keys are written, on images and snapshots only what is ours.
 
@@ -276,6 +330,11 @@ def written_keys(found: Iterable[Statement], action: str, arn: str = INSTANCES) 
     }
 
 
+def parts_of(arn: str) -> list[str]:
+    """The parts of an ARN; what CloudFormation fills in is empty."""
+    return re.sub(r"\$\{[^}]+\}", "", arn).split(":")
+
+
 def _only(keys: Iterable[str], condition: Condition) -> Condition:
     """The condition, and that these keys are written and no others."""
     written = {"ForAllValues:StringEquals": {"aws:TagKeys": sorted(keys)}}
@@ -299,7 +358,7 @@ def _only_our_keys(statement: Statement, action: str) -> bool:
 
 def _region_of(resource: str) -> str:
     """The Region in an ARN, empty if it is the stack's own or no ARN."""
-    parts = re.sub(r"\$\{[^}]+\}", "", resource).split(":")
+    parts = parts_of(resource)
     return parts[3] if parts[0] == "arn" else ""
 
 

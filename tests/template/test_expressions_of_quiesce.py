@@ -7,8 +7,8 @@ import jsonata
 import pytest
 
 from sandbox.expressions import render
+from sandbox.template import DEFINITION
 from tests.template.asl import expressions
-from tests.template.cloudformation import DEFINITION
 from tests.template.evaluation import (
     CAUGHT,
     CONTEXT,
@@ -67,11 +67,13 @@ def test_prepare_sets_the_same_variables_whether_it_succeeds_or_fails() -> None:
     assert state["Assign"].keys() == state["Catch"][0]["Assign"].keys()
 
 
+@pytest.mark.parametrize("isolates", [True, False])
 @SIZES
-def test_one_refusal_refuses_the_group(ids: list[str]) -> None:
+def test_one_refusal_refuses_the_group(ids: list[str], isolates: bool) -> None:
     refusals = [{"instance_id": i} for i in ids]
-    expected = "CompleteBackup" if ids else "StopMembers"
-    assert chosen("Refused?", {"refusals": refusals}) == expected
+    otherwise = "IsolateMembers" if isolates else "StopMembers"
+    expected = "CompleteBackup" if ids else otherwise
+    assert chosen("Refused?", {"refusals": refusals, "isolates": isolates}) == expected
 
 
 @SIZES
@@ -103,10 +105,11 @@ def test_a_stop_that_was_refused_becomes_a_failure_beside_those_before(ids: list
 
 
 def test_a_group_is_captured_at_once_if_nothing_has_to_stop() -> None:
-    assert chosen("StopsAccepted?", {"failures": [], "stops": []}) == "CaptureMembers"
-    assert chosen("StopsAccepted?", {"failures": [], "stops": [{}]}) == "WaitForStop"
-    assert chosen("StopsAccepted?", {"failures": [{}], "stops": []}) == "BeginResume"
-    assert chosen("StopsAccepted?", {"failures": [{}], "stops": [{}]}) == "BeginResume"
+    given = {"failures": [], "stops": [], "members": [member("i-0a", "none")]}
+    assert chosen("StopsAccepted?", given) == "CaptureMembers"
+    assert chosen("StopsAccepted?", given | {"stops": [{}]}) == "WaitForStop"
+    assert chosen("StopsAccepted?", given | {"failures": [{}]}) == "BeginResume"
+    assert chosen("StopsAccepted?", given | {"failures": [{}], "stops": [{}]}) == "BeginResume"
 
 
 @SIZES
@@ -167,6 +170,7 @@ def test_a_group_is_captured_only_when_every_member_was_seen_stopped(
         "stopped_at": dict.fromkeys(stopped, ago()),
         "gone": gone,
         "quiesce_from": ago(minutes=minutes),
+        "members": [member("i-0a"), member("i-0b")],
     }
     assert chosen("AllStopped?", variables) == leads_to
 

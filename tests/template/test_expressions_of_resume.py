@@ -28,16 +28,19 @@ from tests.template.evaluation import (
     [
         ([member("i-0a")], [], "StartMembers"),
         ([member("i-0a", "none"), member("i-0b")], [], "StartMembers"),
-        ([member("i-0a", "stop", "stopped")], [], "ReleaseInstances"),
-        ([member("i-0a", "reboot"), member("i-0b", "none")], [], "ReleaseInstances"),
+        ([member("i-0a", "stop", "stopped")], [], "AnyToRejoin?"),
+        ([member("i-0a", "reboot"), member("i-0b", "none")], [], "AnyToRejoin?"),
+        ([member("i-0a", "freeze")], [], "AnyToRejoin?"),
         ([member("i-0a"), member("i-0b")], ["i-0a"], "StartMembers"),
-        ([member("i-0a"), member("i-0b", "none")], ["i-0a"], "ReleaseInstances"),
+        ([member("i-0a"), member("i-0b", "none")], ["i-0a"], "AnyToRejoin?"),
     ],
 )
 def test_what_was_running_and_had_to_stop_is_started_unless_it_is_gone(
     members: list[dict[str, Any]], gone: list[str], leads_to: str
 ) -> None:
-    assert chosen("AnyToStart?", {"members": members, "gone": gone}) == leads_to
+    variables = {"members": members, "gone": gone, "freezes": []}
+    assert chosen("AnyToThaw?", variables) == leads_to
+    assert chosen("AnyToStart?", variables) == leads_to
 
 
 @pytest.mark.parametrize(
@@ -129,9 +132,9 @@ def test_an_instance_that_fell_back_is_down(ids: list[str], state: str) -> None:
 @pytest.mark.parametrize(
     ("running", "gone", "down", "seconds", "leads_to"),
     [
-        (["i-0a", "i-0b"], [], [], 5, "ReleaseInstances"),
-        (["i-0a"], ["i-0b"], [], 5, "ReleaseInstances"),
-        ([], ["i-0a", "i-0b"], [], 5, "ReleaseInstances"),
+        (["i-0a", "i-0b"], [], [], 5, "AnyToRejoin?"),
+        (["i-0a"], ["i-0b"], [], 5, "AnyToRejoin?"),
+        ([], ["i-0a", "i-0b"], [], 5, "AnyToRejoin?"),
         ([], ["i-0a", "i-0b", "i-0c"], [], 5, "CompleteBackup"),
         ([], [], [], 5, "WaitForStart"),
         (["i-0a"], [], [], 5, "WaitForStart"),
@@ -193,7 +196,7 @@ def test_people_are_told_when_what_they_were_told_of_runs_again(
         "alerted": alerted,
         "alerted_at": ago(hours=2) if alerted else "",
     }
-    assert chosen("AllRunning?", variables) == ("AlertRecovered" if told else "ReleaseInstances")
+    assert chosen("AllRunning?", variables) == ("AlertRecovered" if told else "AnyToRejoin?")
     if told:
         payload = render(
             STATES["AlertRecovered"]["Arguments"]["Payload"], variables, {"context": CONTEXT}
@@ -236,7 +239,7 @@ def test_an_instance_is_given_up_after_twelve_hours_and_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stranded", "gone", "released"),
+    ("stranded", "gone", "back"),
     [
         ([], [], ["i-0a", "i-0b", "i-0c"]),
         (["i-0b"], [], ["i-0a", "i-0c"]),
@@ -245,8 +248,8 @@ def test_an_instance_is_given_up_after_twelve_hours_and_named() -> None:
         (["i-0a", "i-0b", "i-0c"], [], []),
     ],
 )
-def test_the_cycle_tag_is_taken_from_what_is_back_and_stays_on_what_is_not(
-    stranded: list[str], gone: list[str], released: list[str]
+def test_what_is_back_rejoins_and_what_has_rejoined_is_released(
+    stranded: list[str], gone: list[str], back: list[str]
 ) -> None:
     variables = {
         "members": [member("i-0a"), member("i-0b"), member("i-0c", "none")],
@@ -257,9 +260,17 @@ def test_the_cycle_tag_is_taken_from_what_is_back_and_stays_on_what_is_not(
             *({"error": "InstanceStranded", "instance_id": i} for i in stranded),
         ],
     }
-    assert value(STATES["ReleaseInstances"]["Arguments"]["Resources"], variables) == released
+    resources = STATES["ReleaseInstances"]["Arguments"]["Resources"]
+    payload = STATES["RejoinMembers"]["Arguments"]["Payload"]
+    assert value(payload["instance_ids"], variables) == back
+    assert chosen("AnyBack?", variables) == ("AnyToRejoin?" if back else "CompleteBackup")
     # EC2 refuses a DeleteTags without resources, so an empty list never comes to it.
-    assert chosen("AnyBack?", variables) == ("ReleaseInstances" if released else "CompleteBackup")
+    for unjoined in ([], *([each] for each in back), back):
+        released = [each for each in back if each not in unjoined]
+        found = variables | {"unjoined": unjoined}
+        assert value(resources, found) == released
+        expected = "ReleaseInstances" if released else "CompleteBackup"
+        assert chosen("AnyToRelease?", found) == expected
 
 
 @SIZES
@@ -314,6 +325,8 @@ def test_what_complete_is_given_is_what_it_reads(ids: list[str]) -> None:
         "starts": [],
         "running_at": dict.fromkeys(ids, ago()),
         "gone": [],
+        "freezes": [],
+        "rejoins": {"thaws": {}, "scripts": {}},
         "failures": [],
         "checks": 0,
     }

@@ -10,6 +10,7 @@ import pytest
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.shared import constants
 
+from sandbox.template import ROOT
 from stillpoint.aws import settings
 from stillpoint.aws.copy_recovery_points import RESERVE_SECONDS
 from stillpoint.aws.executions import execution_arn
@@ -19,7 +20,7 @@ from stillpoint.aws.settings import CompleteSettings, CopySettings, PlanSettings
 from stillpoint.messages import EventName
 from tests.template import iam
 from tests.template.asl import all_states
-from tests.template.cloudformation import ROOT, Recorder, Stack
+from tests.template.cloudformation import Recorder, Stack
 from tests.template.sdk_calls import metrics_of, settings_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 FUNCTIONS = {
     "plan_backups": "PlanBackupsFunction",
     "prepare_backup": "PrepareBackupFunction",
+    "isolate_instances": "IsolateInstancesFunction",
+    "freeze_instances": "FreezeInstancesFunction",
+    "rejoin_instances": "RejoinInstancesFunction",
     "complete_backup": "CompleteBackupFunction",
     "alert_stranded": "AlertStrandedFunction",
     "recover_instances": "RecoverInstancesFunction",
@@ -187,7 +191,7 @@ def test_the_state_machine_waits_longer_than_a_function_may_take(
         for state in all_states(definition).values()
         if state.get("Resource", "").endswith(":lambda:invoke")
     }
-    assert len(waited) == 3
+    assert len(waited) == 6
     for substitution, seconds in waited.items():
         function = substitutions[substitution].removeprefix("<").removesuffix(".Arn>")
         assert seconds > any_stack.properties(function)["Timeout"]
@@ -262,14 +266,24 @@ def emitted(stack: Stack, function: str, metric: str) -> dict[str, Any]:
     return line
 
 
-@pytest.mark.parametrize("folder", ["alert_stranded", "recover_instances"])
-def test_the_alarm_on_stranded_instances_watches_the_metric_that_the_function_emits(
-    folder: str, any_stack: Stack
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("alert_stranded", [EventName.INSTANCE_STRANDED]),
+        ("recover_instances", [EventName.INSTANCE_STRANDED, EventName.INSTANCE_OUT_OF_SERVICE]),
+    ],
+)
+def test_the_alarm_on_stranded_instances_watches_the_metrics_that_the_function_emits(
+    folder: str, names: list[EventName], any_stack: Stack
 ) -> None:
-    alarm = any_stack.properties("InstanceStrandedAlarm")
-    line = emitted(any_stack, FUNCTIONS[folder], alarm["MetricName"])
-    (directive,) = line["_aws"]["CloudWatchMetrics"]
-    assert directive["Namespace"] == alarm["Namespace"] == "Stillpoint"
-    (dimensions,) = directive["Dimensions"]
-    assert alarm["Dimensions"] == [{"Name": name, "Value": line[name]} for name in dimensions]
-    assert alarm["MetricName"] in {EventName[name] for name in metrics_of(folder)}
+    queries = any_stack.properties("InstanceStrandedAlarm")["Metrics"]
+    watched = [each["MetricStat"]["Metric"] for each in queries if "MetricStat" in each]
+    by_name = {metric["MetricName"]: metric for metric in watched}
+    for name in names:
+        line = emitted(any_stack, FUNCTIONS[folder], name)
+        (directive,) = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == by_name[name]["Namespace"] == "Stillpoint"
+        (dimensions,) = directive["Dimensions"]
+        shown = [{"Name": dimension, "Value": line[dimension]} for dimension in dimensions]
+        assert by_name[name]["Dimensions"] == shown
+    assert set(names) == by_name.keys() & {EventName[name] for name in metrics_of(folder)}

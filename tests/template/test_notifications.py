@@ -25,7 +25,7 @@ LETTERS = {"ApproximateNumberOfMessagesVisible"}
 ENDS = {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
 ALARMS: dict[str, tuple[str, set[str], list[dict[str, str]]]] = {
     "BackupFailedAlarm": ("AWS/States", ENDS, [MACHINE]),
-    "InstanceStrandedAlarm": ("Stillpoint", {"InstanceStranded"}, [STACK]),
+    "InstanceStrandedAlarm": ("Stillpoint", {"InstanceStranded", "InstanceOutOfService"}, [STACK]),
     "PlannerFailingAlarm": ("AWS/Lambda", {"Errors"}, [PLANNER]),
     "PlannerSilentAlarm": ("AWS/Lambda", {"Invocations"}, [PLANNER]),
     "DeadLettersAlarm": ("AWS/SQS", LETTERS, [QUEUE]),
@@ -83,7 +83,9 @@ def test_every_alarm_watches_its_metrics_and_tells_the_topic(any_stack: Stack) -
         assert alarm["AlarmDescription"].endswith((".", "?"))
 
 
-@pytest.mark.parametrize("name", ["BackupFailedAlarm", "RetentionFailingAlarm"])
+@pytest.mark.parametrize(
+    "name", ["BackupFailedAlarm", "InstanceStrandedAlarm", "RetentionFailingAlarm"]
+)
 def test_an_alarm_on_several_metrics_adds_up_everything_that_it_watches(
     name: str, any_stack: Stack
 ) -> None:

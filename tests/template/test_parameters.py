@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.template import ROOT, TEMPLATE
 from stillpoint.configuration import LONGEST_LOCK_DAYS, check
 from stillpoint.policy import PolicyDefaults
 from stillpoint.retain import final_retention
 from stillpoint.standing import PAUSE
 from stillpoint.tags import Cursor
-from tests.template.cloudformation import ROOT, TEMPLATE, Recorder, Stack
+from tests.template.cloudformation import Recorder, Stack
 
 CHECK = "ConfigurationCheck"
 CONSTRAINTS = {"AllowedPattern", "AllowedValues", "MaxValue"}

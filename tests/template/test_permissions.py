@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from sandbox.template import DEFINITION, TEMPLATE
 from stillpoint.tags import Tag
 from tests.template import iam
 from tests.template.asl import all_states
 from tests.template.broken_statements import BREAKS, Rule, a_statement
-from tests.template.cloudformation import DEFINITION, TEMPLATE, Stack
+from tests.template.cloudformation import Stack
 from tests.template.iam import INSTANCES, MADE, Statement
 from tests.template.sdk_calls import actions_of
 
@@ -18,6 +19,9 @@ from tests.template.sdk_calls import actions_of
 ROLES = {
     "plan_backups": "PlanBackupsRole",
     "prepare_backup": "PrepareBackupRole",
+    "isolate_instances": "IsolateInstancesRole",
+    "freeze_instances": "FreezeInstancesRole",
+    "rejoin_instances": "RejoinInstancesRole",
     "complete_backup": "CompleteBackupRole",
     "alert_stranded": "AlertStrandedRole",
     "recover_instances": "RecoverInstancesRole",
@@ -29,6 +33,7 @@ ROLES = {
 MACHINE = "BackupStateMachineRole"
 PLANNER, COMPLETION, RECOVERY = "PlanBackupsRole", "CompleteBackupRole", "RecoverInstancesRole"
 PRUNING, COPYING = "PruneRecoveryPointsRole", "CopyRecoveryPointsRole"
+ISOLATION, FREEZING, RETURN = "IsolateInstancesRole", "FreezeInstancesRole", "RejoinInstancesRole"
 # The function that asks nothing of AWS: what it looks at comes with the call.
 CALLS_NOTHING = "check_configuration"
 
@@ -80,6 +85,8 @@ RULES: list[Rule] = [
     iam.changes_of_what_is_not_ours,
     iam.reach_into_other_regions,
     iam.reach_beyond_scheduled_instances,
+    iam.reach_into_other_guests,
+    iam.foreign_mute_rules,
     iam.foreign_tags,
 ]
 
@@ -99,6 +106,14 @@ HOLDERS = {
     "ec2:ModifySnapshotAttribute": {COMPLETION, COPYING},
     iam.UNPROTECT: {PRUNING},
     "ec2:UnlockSnapshot": set(),
+    "autoscaling:EnterStandby": {ISOLATION},
+    "autoscaling:ExitStandby": {RETURN, RECOVERY},
+    "elasticloadbalancing:DeregisterTargets": {ISOLATION},
+    "elasticloadbalancing:RegisterTargets": {RETURN, RECOVERY},
+    "cloudwatch:PutAlarmMuteRule": {ISOLATION},
+    "cloudwatch:DeleteAlarmMuteRule": {RETURN, RECOVERY},
+    "ssm:SendCommand": {ISOLATION, FREEZING, RETURN, RECOVERY, MACHINE},
+    "ssm:CancelCommand": {ISOLATION, FREEZING, RETURN, RECOVERY},
     "states:StartExecution": {PLANNER},
     "lambda:InvokeFunction": {MACHINE},
     "events:DisableRule": {"GuardDeletionRole"},
@@ -255,21 +270,27 @@ def test_the_calls_of_a_function_are_found_through_the_modules_that_it_uses() ->
     assert "ec2:DeleteSnapshot" in actions_of("recover_instances")  # through a module of modules
     assert "ec2:CopyImage" in actions_of("copy_recovery_points")  # by a client of another Region
     assert "ec2:LockSnapshot" in actions_of("complete_backup")  # through an attribute, handed on
+    assert "autoscaling:EnterStandby" in actions_of("isolate_instances")
+    assert "autoscaling:EnterStandby" not in actions_of("rejoin_instances")  # of a module of both
+    assert "elasticloadbalancing:RegisterTargets" in actions_of("recover_instances")
     assert "ec2:CreateTags" not in actions_of("alert_stranded")  # of a module that it uses, too
 
 
 # What each role's code writes on instances and takes off them.
 KEYS = [
     ("PlanBackupsRole", {Tag.LAST, Tag.PROBLEM}, {Tag.PROBLEM}),
-    ("PrepareBackupRole", {Tag.CYCLE, Tag.LAST, Tag.PROBLEM}, set()),
-    ("CompleteBackupRole", {Tag.LAST, Tag.RECOVERY_POINT}, {Tag.CYCLE, Tag.PROBLEM}),
+    ("PrepareBackupRole", {Tag.CYCLE, Tag.LAST, Tag.PROBLEM, Tag.UNDO}, set()),
+    (ISOLATION, set(), set()),
+    (FREEZING, set(), set()),
+    (RETURN, set(), set()),
+    ("CompleteBackupRole", {Tag.LAST, Tag.RECOVERY_POINT}, {Tag.CYCLE, Tag.PROBLEM, Tag.UNDO}),
     ("AlertStrandedRole", set(), set()),
-    ("RecoverInstancesRole", {Tag.CYCLE, Tag.LAST}, {Tag.CYCLE}),
+    ("RecoverInstancesRole", {Tag.CYCLE, Tag.LAST}, {Tag.CYCLE, Tag.UNDO}),
     (PRUNING, set(), set()),
     (COPYING, set(), set()),
     ("CheckConfigurationRole", set(), set()),
     ("GuardDeletionRole", set(), set()),
-    (MACHINE, set(), {Tag.CYCLE}),
+    (MACHINE, set(), {Tag.CYCLE, Tag.UNDO}),
 ]
 
 

@@ -17,8 +17,12 @@ from tests.template.test_permissions import (
     COMPLETION,
     COPY_ENCRYPTED_SNAPSHOTS,
     COPYING,
+    FREEZING,
+    ISOLATION,
     MACHINE,
     PRUNING,
+    RECOVERY,
+    RETURN,
     ROLES,
     START,
 )
@@ -30,7 +34,12 @@ OPTIONS = {
     "CopyKmsKeyArns": ",".join(COPY_KEYS),
 }
 # The policies beside the roles: on which roles they are, and what they need.
-POLICIES = {
+POLICIES: dict[str, tuple[set[str], set[str]]] = {
+    "LookAroundPolicy": ({ISOLATION, RETURN, RECOVERY}, set()),
+    "ReturnPolicy": ({RETURN, RECOVERY}, set()),
+    "RunScriptsPolicy": ({ISOLATION, RETURN, RECOVERY}, set()),
+    "CommandPolicy": ({ISOLATION, FREEZING, RETURN, RECOVERY}, set()),
+    "FreezePolicy": ({FREEZING, RETURN}, set()),
     "VolumeKeysPolicy": (START, {"KmsKeyArns"}),
     "MakeCopiesPolicy": ({COPYING}, {"CopyRegions"}),
     "RemoveCopiesPolicy": ({COPYING, PRUNING}, {"CopyRegions"}),
@@ -162,30 +171,40 @@ def test_a_key_is_looked_at_where_the_images_are(full_stack: Stack) -> None:
     assert [each.condition for each in other] == [iam.TO_COPY_REGIONS]
 
 
-def types_by_action() -> dict[str, set[str]]:
-    """The types of resources that an action of EC2 is authorised on, as cfn-lint has them.
+# Each of our services with its actions: the types of resources that it is authorised on.
+type Types = dict[str, set[str]]
+
+
+def types_by_action() -> Types:
+    """The types of resources that an action is authorised on, as cfn-lint has them.
 
     They come from the Service Authorization Reference.
     """
     folder = resources.files("cfnlint.data.AdditionalSpecs")
     policies = json.loads((folder / "Policies.json").read_text(encoding="utf-8"))
-    found = policies["ec2"]["Actions"].items()
-    return {f"ec2:{name}".lower(): set(each.get("Resources", ())) for name, each in found}
+    return {
+        f"{service}:{name}".lower(): set(each.get("Resources", ()))
+        for service in ("autoscaling", "cloudwatch", "ec2", "elasticloadbalancing", "ssm")
+        for name, each in policies[service]["Actions"].items()
+    }
+
+
+def type_of(arn: str) -> str:
+    """The type of resource that an ARN names."""
+    return iam.parts_of(arn)[5].partition("/")[0]
 
 
 @EVERY_ROLE
 def test_every_action_is_allowed_on_what_it_is_authorised_on(role: str, full_stack: Stack) -> None:
     known = types_by_action()
     for each in iam.statements(full_stack, role):
-        of_ec2 = [action for action in each.actions if action.startswith("ec2:")]
-        if not of_ec2:
+        actions = [action for action in each.actions if action.lower() in known]
+        if not actions or each.resources == ("*",):
             continue
-        named = {arn.rpartition(":")[2].partition("/")[0] for arn in each.resources}
-        if named == {"*"}:
-            continue
-        for action in of_ec2:
+        named = {type_of(arn) for arn in each.resources}
+        for action in actions:
             assert known[action.lower()] & named or iam.LICENCES in each.resources, str(each)
-        assert named <= set().union(*(known[action.lower()] for action in of_ec2)) or (
+        assert named <= set().union(*(known[action.lower()] for action in actions)) or (
             iam.LICENCES in each.resources
         ), str(each)
 
@@ -194,8 +213,9 @@ def test_what_is_allowed_on_everything_is_authorised_on_nothing(any_stack: Stack
     known = types_by_action()
     # It reads an attribute of one instance, but each instance may have any tags.
     known["ec2:describeinstanceattribute"] = set()
+    # They list what is there: the owner's alarms, and rules of which only some are ours.
+    known["cloudwatch:describealarms"] = known["cloudwatch:listalarmmuterules"] = set()
     for found in iam.roles(any_stack).values():
         for each in found:
             if each.resources == ("*",):
-                of_ec2 = [action for action in each.actions if action.startswith("ec2:")]
-                assert [action for action in of_ec2 if known[action.lower()]] == []
+                assert [action for action in each.actions if known[action.lower()]] == []

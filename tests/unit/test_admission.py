@@ -113,3 +113,36 @@ def test_a_stranded_instance_and_a_large_group_do_not_stop_the_whole_fleet() -> 
     assert started(at_once) == []
     later = plan(stranded, *group, small, max_concurrent=5, now=at("2026-11-22 04:30"))
     assert started(later) == ["i-f0"]
+
+
+def test_anti_affinity_holds_between_members_of_different_groups() -> None:
+    made = plan(
+        an_instance("i-0a", group="blue", anti_affinity="pair"),
+        an_instance("i-0b", group="blue"),
+        an_instance("i-0c", group="green", anti_affinity="pair"),
+        an_instance("i-0d", group="green"),
+    )
+    assert started(made) == ["group-blue"]
+    assert verdict(made, "i-0d").reason == (
+        "waits for its anti-affinity peer: i-0a starts its backup now"
+    )
+
+
+def test_a_peer_that_the_recovery_is_still_bringing_back_makes_a_whole_group_wait() -> None:
+    # It runs again, and its cycle stays on it until it is back in service.
+    returning = an_instance("i-0z", anti_affinity="pair", in_backup=True)
+    group = [
+        an_instance("i-0a", group="erp", anti_affinity="pair"),
+        an_instance("i-0b", group="erp"),
+    ]
+    made = plan(replace(returning, launch_time=at("2026-11-22 02:00")), *group)
+    assert started(made) == []
+    assert verdict(made, "i-0b").reason == ("waits for its anti-affinity peer: i-0z is in a backup")
+
+
+def test_a_freeze_takes_down_as_far_as_anti_affinity_goes() -> None:
+    made = plan(
+        an_instance("i-0a", anti_affinity="pair", method="freeze"),
+        an_instance("i-0b", anti_affinity="pair", method="freeze"),
+    )
+    assert started(made) == ["i-0a"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stillpoint.errors import MalformedInput
 from stillpoint.outcome import Failure, Record, wait_before_next_check
 from stillpoint.policy import Method
+from stillpoint.recovery_point import ScriptOutcome
 from tests.functions.samples import sample
 from tests.unit.builders import at
 
@@ -131,6 +132,50 @@ def test_the_planned_zone_and_regions_are_each_members_own() -> None:
     assert (db.time_zone, db.copy_to) == ("Asia/Seoul", ("us-west-2",))
 
 
+FREEZE = {
+    "instance_id": APP,
+    "command_id": "c-1",
+    "vss": False,
+    "sent_at": "2026-11-22T03:00:20+00:00",
+    "seen_at": "2026-11-22T03:00:23+00:00",
+    "guest_now": 100.0,
+    "from": 105.0,
+    "until": 135.0,
+    "filesystems": ["/"],
+}
+THAW = {"exit_code": 0, "from": 106.0, "until": 136.0, "now": 137.0, "by": "asked", "failed": []}
+
+
+def of_frozen(freeze: object, rejoins: object) -> dict[str, Any]:
+    """Return the record of a backup of which the first member was to be frozen."""
+    event = succeeded() | {"freezes": freeze, "rejoins": rejoins}
+    event["members"][0]["method"] = "freeze"
+    return event
+
+
+def test_a_record_knows_from_when_to_when_a_member_was_frozen() -> None:
+    app, db = Record.parse(of_frozen([FREEZE], {"thaws": {APP: THAW}})).members
+    assert app.freeze is not None
+    assert app.freeze.window is not None
+    assert app.freeze.window.begin == at("2026-11-22 03:00:29")
+    assert app.freeze.window.end == at("2026-11-22 03:00:56")
+    assert db.freeze is None
+
+
+def test_a_freeze_of_which_nothing_is_recorded_proves_nothing() -> None:
+    app, _ = Record.parse(of_frozen([], {})).members
+    assert app.freeze is not None
+    assert app.freeze.problem == "there is no proof that a freeze held"
+
+
+def test_a_record_knows_what_became_of_the_scripts() -> None:
+    row = {"pre": "succeeded", "post": "failed", "post_exit": 203}
+    event = succeeded() | {"rejoins": {"thaws": {}, "scripts": {DB: row}}}
+    app, db = Record.parse(event).members
+    assert app.scripts == ScriptOutcome()
+    assert db.scripts == ScriptOutcome("succeeded", "failed", 203)
+
+
 def without(key: str) -> Callable[[dict[str, Any]], Any]:
     return lambda event: {name: value for name, value in event.items() if name != key}
 
@@ -151,6 +196,12 @@ def with_value(key: str, value: object) -> Callable[[dict[str, Any]], Any]:
         with_value("checks", "many"),
         with_value("stopped_at", "2026-11-22T03:00:34Z"),
         with_value("failures", [{}]),
+        with_value("freezes", [{}]),
+        with_value("rejoins", []),
+        with_value("rejoins", {"scripts": {APP: {"pre": "succeeded"}}}),
+        lambda _: of_frozen([{"instance_id": APP}], {"thaws": {APP: THAW}}),
+        lambda _: of_frozen([FREEZE | {"sent_at": "soon"}], {"thaws": {APP: THAW}}),
+        lambda _: of_frozen([FREEZE], {"thaws": {APP: ["ended"]}}),
         lambda _: None,
         lambda _: [],
     ],

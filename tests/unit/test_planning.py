@@ -7,7 +7,11 @@ from tests.unit.builders import NOW, an_instance, at, plan, started, verdict
 
 
 def test_a_due_instance_is_started_once_with_all_that_its_execution_needs() -> None:
-    made = plan(an_instance(name="web", retain="30d", accept="public-ip", method="reboot"))
+    made = plan(
+        an_instance(
+            name="web", retain="30d", accept="public-ip", method="reboot", post="erp-scripts"
+        )
+    )
     (backup,) = made.backups
     assert backup.execution_name == "i-0a-20261122T030000Z"
     assert backup.to_input() == {
@@ -27,6 +31,8 @@ def test_a_due_instance_is_started_once_with_all_that_its_execution_needs() -> N
                 "accept": ["public-ip"],
                 "copy_to": [],
                 "time_zone": "UTC",
+                "pre": None,
+                "post": "erp-scripts",
             }
         ],
     }

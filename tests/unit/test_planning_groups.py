@@ -43,7 +43,8 @@ def test_one_invalid_member_refuses_its_whole_group_and_is_named() -> None:
     assert started(made) == ["i-0c"]
     assert made.problems == {
         "i-0a": "policy: group erp is not backed up because the policy of i-0b db is invalid",
-        "i-0b": ("policy: stillpoint:method: halt is not a method - write stop - reboot or none"),
+        "i-0b": "policy: stillpoint:method: halt is not a method - write stop - reboot - freeze or"
+        " none",
     }
     assert verdict(made, "i-0a").status is Status.INVALID
     assert made.cursors == {}

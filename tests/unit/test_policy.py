@@ -46,6 +46,8 @@ def test_every_tag_is_read() -> None:
         anti_affinity="erp-pair",
         hold="2026-12-24/2027-01-02",
         accept="public-ip, instance-store",
+        pre=" AWSSupport-Quiesce_1.0 ",
+        post="arn:aws:ssm:eu-west-1:123456789012:document/erp-scripts",
     )
     assert [one.expression for one in policy.schedules] == ["daily 04:00 UTC", "rate(6 hours)"]
     assert policy.method is Method.REBOOT
@@ -54,6 +56,8 @@ def test_every_tag_is_read() -> None:
     assert policy.anti_affinity == "erp-pair"
     assert policy.hold == Hold(at("2026-12-24 00:00"), at("2027-01-03 00:00"))
     assert policy.accept == {"public-ip", "instance-store"}
+    assert policy.pre == "AWSSupport-Quiesce_1.0"
+    assert policy.post == "arn:aws:ssm:eu-west-1:123456789012:document/erp-scripts"
 
 
 @pytest.mark.parametrize(
@@ -61,8 +65,7 @@ def test_every_tag_is_read() -> None:
     [
         ({}, "stillpoint:schedule is missing"),
         ({"schedule": "dayly"}, "stillpoint:schedule: 'dayly' is not a schedule"),
-        ({"method": "halt"}, "'halt' is not a method, write stop, reboot or none"),
-        ({"method": "freeze"}, "freeze is not supported by this version"),
+        ({"method": "halt"}, "'halt' is not a method, write stop, reboot, freeze or none"),
         ({"retain": "many"}, "stillpoint:retain: 'many' is not a retention rule"),
         ({"group": "e r p"}, "'e r p' is not a group"),
         ({"group": "a.b"}, "'a.b' is not a group"),
@@ -72,15 +75,21 @@ def test_every_tag_is_read() -> None:
         ({"hold": "maybe"}, "stillpoint:hold: 'maybe' is not a hold"),
         ({"accept": "asg"}, "'asg' is not a hazard to accept"),
         ({"accept": " "}, "stillpoint:accept: it is empty"),
-        ({"pre": "doc"}, "stillpoint:pre is not supported by this version, remove the tag"),
-        ({"post": ""}, "stillpoint:post is not supported by this version, remove the tag"),
+        ({"pre": "my doc"}, "stillpoint:pre: 'my doc' is not a Systems Manager document"),
+        ({"pre": "ab"}, "write its name, 3 to 128 letters, digits, - _ or ., or its ARN"),
+        ({"post": ""}, "stillpoint:post: '' is not a Systems Manager document"),
+        ({"post": "x" * 129}, "is not a Systems Manager document"),
+        (
+            {"post": "arn:aws:s3:::documents/erp"},
+            "'arn:aws:s3:::documents/erp' is not a Systems Manager document",
+        ),
         ({"copy_to": "eu-west-1"}, "its parameter CopyRegions allows none so far"),
         ({"copy_to": " , "}, "stillpoint:copy-to: it is empty, write Regions such as none so far"),
         ({"retian": "3"}, "'stillpoint:retian' is not known, perhaps stillpoint:retain is meant"),
         ({"Schedule": "daily"}, "perhaps stillpoint:schedule is meant"),
         (
             {"accept": "public-ip mac"},
-            "mac is no hazard that can be accepted, write capacity-block",
+            "mac is no hazard that can be accepted, write auto-scaling or capacity-block",
         ),
         ({"zzz": ""}, "the tag 'stillpoint:zzz' is not known, remove it"),
     ],
@@ -92,7 +101,13 @@ def test_every_problem_is_named(tags: dict[str, str], problem: str) -> None:
 
 
 def test_all_problems_are_named_at_once() -> None:
-    assert len(problems(schedule="x", method="y", retain="z", pre="doc", typo="")) == 5
+    assert len(problems(schedule="x", method="y", retain="z", pre="?", typo="")) == 5
+
+
+def test_an_instance_may_be_frozen() -> None:
+    policy = parse_policy(keys({"schedule": "daily", "method": " Freeze "}), DEFAULTS)
+    assert isinstance(policy, BackupPolicy)
+    assert (policy.method, policy.pre, policy.post) == (Method.FREEZE, None, None)
 
 
 def test_a_key_in_other_letters_is_a_typing_error_too() -> None:

@@ -5,17 +5,20 @@ from hypothesis import strategies as st
 
 from stillpoint.hazards import ACCEPTABLE, HAZARDS, Rule
 from stillpoint.instance import Instance, Placement
+from stillpoint.isolation import MOST_TARGETS, Undo
 from stillpoint.preflight import (
     Finding,
-    Membership,
     ScheduledEvent,
     SpotRequest,
     Surroundings,
     VolumeAround,
     find_hazards,
     too_recent,
+    undo_for,
 )
+from stillpoint.standby import Membership, Sizes
 from stillpoint.tags import Tag
+from stillpoint.targets import FoundTarget
 from tests.unit.builders import at
 
 NOW = at("2026-11-22 03:00:30")
@@ -53,6 +56,14 @@ instances = st.builds(
         group=texts,
     ),
 )
+found_targets = st.builds(
+    FoundTarget,
+    arn=texts,
+    group=st.from_regex(r"[0-9a-f]{16}", fullmatch=True) | texts,
+    name=texts,
+    port=st.none() | st.integers(1, 65535),
+    state=st.sampled_from(["healthy", "unhealthy", "initial", "unused", "draining", "new"]),
+)
 surroundings = st.builds(
     Surroundings,
     stop_protected=st.booleans(),
@@ -67,7 +78,19 @@ surroundings = st.builds(
         group=st.sampled_from(["", "the launch group g"]),
     ),
     membership=st.none()
-    | st.builds(Membership, group=texts, state=st.sampled_from(["InService", "Standby", ""])),
+    | st.builds(
+        Membership,
+        group=texts,
+        state=st.sampled_from(["InService", "Standby", ""]),
+        sizes=st.none() | st.builds(Sizes, st.integers(), st.integers(), st.integers()),
+        together=st.integers(1, 40),
+    ),
+    targets=st.lists(found_targets, max_size=12).map(tuple),
+    last_target_of=some_texts,
+    shutdown_terminates=st.booleans(),
+    script_problem=texts,
+    not_managed=texts,
+    freeze_problem=texts,
     reservation_state=st.sampled_from(["active", "expired", ""]),
     unlimited_credits=st.booleans(),
     cluster=st.booleans(),
@@ -143,3 +166,42 @@ def test_a_stop_has_all_the_hazards_that_another_method_has(
     assert set(found(subject, around, method, accepted)) <= set(
         found(subject, around, "stop", accepted)
     )
+
+
+@given(instances, surroundings, methods, acceptances, st.booleans())
+def test_whatever_passes_can_be_written_down_and_undone(
+    subject: Instance, around: Surroundings, method: str, accepted: frozenset[str], scripts: bool
+) -> None:
+    refused = any(finding.refuses for finding in found(subject, around, method, accepted))
+    undo = undo_for(
+        subject,
+        method=method,
+        accepted=accepted,
+        surroundings=around,
+        scripts=scripts,
+        mute=not scripts,
+    )
+    if refused or not undo:
+        return
+    assert len(undo.render()) <= 256
+    assert len(undo.targets) <= MOST_TARGETS
+    assert Undo.parse(undo.render()) == undo
+
+
+@given(instances, surroundings, acceptances)
+def test_no_member_is_stopped_that_its_group_would_replace(
+    subject: Instance, around: Surroundings, accepted: frozenset[str]
+) -> None:
+    if any(finding.refuses for finding in found(subject, around, "stop", accepted)):
+        return
+    member = around.membership
+    looked_after = member.state != "Standby" if member else subject.auto_scaling_group is not None
+    undo = undo_for(
+        subject,
+        method="stop",
+        accepted=accepted,
+        surroundings=around,
+        scripts=False,
+        mute=False,
+    )
+    assert undo.standby == (subject.state == "running" and looked_after)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stillpoint.freeze import FreezeProof, FreezeWindow
 from stillpoint.policy import Method
 from stillpoint.recovery_point import (
     BORN_WITH,
@@ -13,6 +14,7 @@ from stillpoint.recovery_point import (
     Assessment,
     Consistency,
     Evidence,
+    ScriptOutcome,
     Snapshot,
     assess,
     creation_tags,
@@ -60,6 +62,27 @@ def a_reboot() -> Evidence:
     )
 
 
+FROZEN, THAWED = at("2026-11-22 03:00:30"), at("2026-11-22 03:00:52.500")
+
+
+def a_freeze() -> Evidence:
+    """Return the evidence of a freeze that held over every snapshot."""
+    return replace(
+        a_stop(),
+        method=Method.FREEZE,
+        stop_requested_at=None,
+        stopped_at=None,
+        launched_at=LAUNCHED_BEFORE,
+        freeze=FreezeProof(FreezeWindow(FROZEN, THAWED)),
+    )
+
+
+def a_vss_image(consistent: str = "True") -> Evidence:
+    """Return the evidence of an image that AWS's VSS document made."""
+    tagged = [replace(each, tags={"AppConsistent": consistent}) for each in a_stop().snapshots]
+    return replace(a_freeze(), freeze=FreezeProof(vss=True), snapshots=tuple(tagged))
+
+
 def level_of(evidence: Evidence) -> Consistency | None:
     return assess(evidence, grace=GRACE).level
 
@@ -82,6 +105,50 @@ def test_a_reboot_that_ec2_finished_in_time_is_file_system_consistent() -> None:
     assessment = assess(a_reboot(), grace=GRACE)
     assert assessment.level is Consistency.FILE_SYSTEM
     assert "EC2 shut it down for the image" in assessment.reason
+
+
+def test_a_freeze_that_held_over_every_snapshot_is_file_system_consistent() -> None:
+    assessment = assess(a_freeze(), grace=GRACE)
+    assert assessment.level is Consistency.FILE_SYSTEM
+    assert "frozen for 22 s at least from 2026-11-22T03:00:30Z" in assessment.reason
+
+
+def test_an_image_that_vss_made_consistent_is_application_consistent() -> None:
+    assessment = assess(a_vss_image(), grace=GRACE)
+    assert assessment.level is Consistency.APPLICATION
+    assert "AppConsistent=True" in assessment.reason
+
+
+@pytest.mark.parametrize("evidence", [a_stop(), a_reboot(), a_freeze()])
+def test_a_pre_script_that_succeeded_makes_it_application_consistent(evidence: Evidence) -> None:
+    for post, code in (("none", None), ("succeeded", 0), ("failed", 202)):
+        scripts = ScriptOutcome("succeeded", post, code)
+        assessment = assess(replace(evidence, scripts=scripts), grace=GRACE)
+        assert assessment.level is Consistency.APPLICATION
+        assert assessment.reason.endswith("and its pre-script succeeded")
+
+
+@pytest.mark.parametrize(
+    ("scripts", "doubt"),
+    [
+        (ScriptOutcome("none", "succeeded", 0), "every snapshot"),
+        (ScriptOutcome("failed"), "every snapshot"),
+        (ScriptOutcome("succeeded", "failed", 203), "had gone on before the post-script"),
+        (ScriptOutcome("succeeded", "failed"), "whether its pre-script held is not known"),
+    ],
+)
+@pytest.mark.parametrize("evidence", [a_stop(), a_reboot(), a_freeze()])
+def test_scripts_that_prove_nothing_change_no_level(
+    evidence: Evidence, scripts: ScriptOutcome, doubt: str
+) -> None:
+    assessment = assess(replace(evidence, scripts=scripts), grace=GRACE)
+    assert assessment.level is Consistency.FILE_SYSTEM
+    assert doubt in assessment.reason
+
+
+def test_a_pre_script_does_not_mend_what_was_imaged_while_it_wrote() -> None:
+    evidence = replace(a_stop(), method=Method.NONE, scripts=ScriptOutcome("succeeded"))
+    assert level_of(evidence) is Consistency.CRASH
 
 
 def changed(**facts: object) -> Callable[[Evidence], Evidence]:
@@ -133,6 +200,42 @@ AGAINST_A_REBOOT = {
     "it was stopped before": changed(state_before="stopped"),
     "another instance has a volume attached too": changed(shared_volumes=("vol-0a",)),
 }
+AGAINST_A_FREEZE = {
+    "nothing is known of it": (changed(freeze=None), "there is no proof that a freeze held"),
+    "it did not hold": (
+        changed(freeze=FreezeProof(problem="the guest had to thaw itself after 60 s")),
+        "the guest had to thaw itself after 60 s",
+    ),
+    "a snapshot was initiated before it": (
+        with_snapshots(snapshot(1), snapshot(2, after=-11.25)),
+        "a snapshot was initiated 3 s before it was certainly frozen",
+    ),
+    "a snapshot was initiated after it": (
+        with_snapshots(snapshot(1), snapshot(2, after=20)),
+        "a snapshot was initiated 6 s after it was last certainly frozen",
+    ),
+    "a snapshot was initiated within its last second": (
+        with_snapshots(snapshot(1), snapshot(2, after=14)),
+        "a snapshot was initiated 0 s before it was last certainly frozen",
+    ),
+    "VSS did not succeed": (
+        changed(freeze=FreezeProof(vss=True, problem="the VSS document of AWS failed")),
+        "the VSS document of AWS failed",
+    ),
+    "VSS did not reach every volume": (
+        lambda _: replace(a_vss_image(), snapshots=(*a_vss_image().snapshots, snapshot(3))),
+        "says AppConsistent=True of 2 of 3 snapshots",
+    ),
+    "VSS fell back": (
+        lambda _: a_vss_image("False"),
+        "says AppConsistent=True of 0 of 2 snapshots",
+    ),
+    "it was stopped before": (changed(state_before="stopped"), "it was stopped before"),
+    "another instance has a volume attached too": (
+        changed(shared_volumes=("vol-0a",)),
+        "other instances have vol-0a attached too",
+    ),
+}
 NOT_THE_WHOLE = {
     "a volume has no snapshot": with_snapshots(snapshot(1)),
     "no volume has a snapshot": with_snapshots(),
@@ -154,7 +257,18 @@ def test_a_reboot_is_not_called_consistent_if(contradiction: str) -> None:
     assert level_of(AGAINST_A_REBOOT[contradiction](a_reboot())) is Consistency.CRASH
 
 
-@pytest.mark.parametrize("evidence", [a_stop(), a_reboot(), replace(a_stop(), method=Method.NONE)])
+@pytest.mark.parametrize("contradiction", AGAINST_A_FREEZE)
+def test_a_freeze_is_not_called_consistent_if(contradiction: str) -> None:
+    contradict, reason = AGAINST_A_FREEZE[contradiction]
+    assessment = assess(contradict(a_freeze()), grace=GRACE)
+    assert assessment.level is Consistency.CRASH
+    assert reason in assessment.reason
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [a_stop(), a_reboot(), a_freeze(), a_vss_image(), replace(a_stop(), method=Method.NONE)],
+)
 @pytest.mark.parametrize("contradiction", NOT_THE_WHOLE)
 def test_an_image_without_every_volume_is_no_recovery_point(
     contradiction: str, evidence: Evidence
@@ -196,10 +310,23 @@ EVIDENCE = st.builds(
     shared_volumes=st.lists(st.from_regex(r"vol-[0-9a-f]{17}", fullmatch=True), max_size=128).map(
         tuple
     ),
+    freeze=st.none()
+    | st.just(FreezeProof(problem="its freeze never held: it was called off"))
+    | st.builds(
+        lambda begin, span: FreezeProof(FreezeWindow(begin, begin + timedelta(seconds=span))),
+        MOMENTS.map(lambda moment: moment or STOPPED),
+        st.integers(1, 900),
+    ),
+    scripts=st.builds(
+        ScriptOutcome,
+        st.sampled_from(["none", "succeeded", "failed"]),
+        st.sampled_from(["none", "succeeded", "failed"]),
+        st.sampled_from([None, 0, 202, 203]),
+    ),
 )
 PERHAPS_GOOD = st.builds(
     replace,
-    st.sampled_from([a_stop(), a_reboot()]),
+    st.sampled_from([a_stop(), a_reboot(), a_freeze()]),
     stop_requested_at=MOMENTS,
     stopped_at=MOMENTS,
     launched_at=MOMENTS,
@@ -209,7 +336,11 @@ PERHAPS_GOOD = st.builds(
 
 @given(EVIDENCE | PERHAPS_GOOD)
 def test_whatever_is_claimed_is_proven(evidence: Evidence) -> None:
-    if level_of(evidence) is not Consistency.FILE_SYSTEM:
+    level = level_of(evidence)
+    if level is Consistency.APPLICATION:
+        assert evidence.scripts.pre == "succeeded"
+        assert evidence.scripts.post_exit != 203
+    elif level is not Consistency.FILE_SYSTEM:
         return
     good = [one for one in evidence.snapshots if one.state in {"pending", "completed"}]
     first, last = min(s.started_at for s in good), max(s.started_at for s in good)
@@ -219,6 +350,11 @@ def test_whatever_is_claimed_is_proven(evidence: Evidence) -> None:
     if evidence.method is Method.REBOOT:
         assert timedelta(seconds=-1) < first - evidence.capture_from
         assert last - evidence.capture_from <= GRACE
+        return
+    if evidence.method is Method.FREEZE:
+        assert evidence.freeze is not None
+        assert evidence.freeze.window is not None
+        assert evidence.freeze.window.begin <= first <= last < evidence.freeze.window.end
         return
     assert evidence.method is Method.STOP
     requested, stopped, launched = (
@@ -256,6 +392,7 @@ def tags_of(
     assessment: Assessment = CONSISTENT,
     *,
     group: str | None = None,
+    group_consistency: str = "",
     owner: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     return evidence_tags(
@@ -270,16 +407,18 @@ def tags_of(
         captured_at=INITIATED,
         resumed_at=None,
         owner_tags=owner or {},
+        group_consistency=group_consistency,
     )
 
 
 def test_a_recovery_point_says_what_it_is_worth_and_why() -> None:
-    assert tags_of(group="erp") == {
+    assert tags_of(group="erp", group_consistency="held") == {
         "stillpoint:schedule": "cron_0 3 _ _ MON __ Asia/Seoul",
         "stillpoint:method": "stop",
         "stillpoint:retain": "7d 4w",
         "stillpoint:time-zone": "Asia/Seoul",
         "stillpoint:group": "erp",
+        "stillpoint:group-consistency": "held",
         "stillpoint:consistency": "file-system",
         "stillpoint:evidence": "stopped in 27 s",
         "stillpoint:stopped-at": "2026-11-22T03:00:34Z",

@@ -99,12 +99,19 @@ SPOT = Hazard(
     "Only a Spot Instance with an active persistent request of its own can be stopped.",
     "Set stillpoint:method to reboot or none, or run it On-Demand.",
 )
-AUTO_SCALING = Hazard(
-    "auto-scaling",
+STANDBY_NOT_POSSIBLE = Hazard(
+    "standby-not-possible",
     Rule.NEVER,
     Concern.STOP,
-    "An Auto Scaling group replaces a member that is not running.",
-    "Set stillpoint:method to reboot or none, or put the instance into Standby for the backup.",
+    "The instance cannot be put into Standby in its Auto Scaling group and brought back.",
+    "Change what is in the way, or set stillpoint:method to reboot or none.",
+)
+TOO_MANY_TARGETS = Hazard(
+    "too-many-targets",
+    Rule.NEVER,
+    Concern.STOP,
+    "The instance is registered with more target groups than can be remembered while it is down.",
+    "Register it with fewer, or set stillpoint:method to reboot or none.",
 )
 STOP_PROTECTION = Hazard(
     "stop-protection",
@@ -144,6 +151,53 @@ T3_UNLIMITED_ON_HOST = Hazard(
     Concern.STOP,
     "A T3 instance with unlimited CPU credits does not start on a Dedicated Host.",
     "Change its credit option to standard, or set stillpoint:method to reboot.",
+)
+SCRIPT_UNUSABLE = Hazard(
+    "script-unusable",
+    Rule.NEVER,
+    Concern.EVERY_METHOD,
+    "The SSM document that stillpoint:pre or stillpoint:post names cannot be run.",
+    "Mend the document or its tags, or remove stillpoint:pre and stillpoint:post.",
+)
+NOT_MANAGED = Hazard(
+    "not-managed",
+    Rule.NEVER,
+    Concern.EVERY_METHOD,
+    "Systems Manager, which the scripts and the method freeze need, does not reach the instance.",
+    "Let its SSM Agent run, with a role that has AmazonSSMManagedInstanceCore and a way to the"
+    " service.",
+)
+FREEZE_NOT_POSSIBLE = Hazard(
+    "freeze-not-possible",
+    Rule.NEVER,
+    Concern.EVERY_METHOD,
+    "The file systems of the instance cannot be frozen.",
+    "Set stillpoint:method to stop, reboot or none.",
+)
+AUTO_SCALING = Hazard(
+    "auto-scaling",
+    Rule.UNLESS_ACCEPTED,
+    Concern.STOP,
+    "An Auto Scaling group replaces a member that is not running.",
+    "Add auto-scaling to stillpoint:accept, and it is in Standby while it is backed up; or set"
+    " stillpoint:method to reboot or none.",
+)
+SHUTDOWN_TERMINATES = Hazard(
+    "shutdown-terminates",
+    Rule.UNLESS_ACCEPTED,
+    Concern.EVERY_METHOD,
+    "The instance is terminated if a script in it shuts it down.",
+    "Set InstanceInitiatedShutdownBehavior to stop (ModifyInstanceAttribute). If its scripts never"
+    " shut it down, add shutdown-terminates to stillpoint:accept.",
+)
+PRE_SCRIPT_FAILED = Hazard(
+    "pre-script-failed",
+    Rule.UNLESS_ACCEPTED,
+    Concern.EVERY_METHOD,
+    "The pre-script failed, so the application is not ready to be backed up. It is known only"
+    " during the backup, before anything is stopped.",
+    "Mend the script. If a backup without it is better than none, add pre-script-failed to"
+    " stillpoint:accept: its level is then never application.",
 )
 HIBERNATION = Hazard(
     "hibernation",
@@ -204,6 +258,13 @@ MULTI_ATTACH = Hazard(
     " recovery point is never claimed to be better than crash-consistent.",
     "Back up what is on the volume from within, if it has to be consistent.",
 )
+ONLY_TARGET = Hazard(
+    "only-target",
+    Rule.WARNING,
+    Concern.STOP,
+    "A target group has no healthy target left while the instance is down.",
+    "Back up the targets of a group at different times, such as by stillpoint:anti-affinity.",
+)
 T2_CREDITS = Hazard(
     "t2-credits",
     Rule.WARNING,
@@ -244,12 +305,19 @@ HAZARDS = (
     MAC,
     SCHEDULED_INSTANCE,
     SPOT,
-    AUTO_SCALING,
+    STANDBY_NOT_POSSIBLE,
+    TOO_MANY_TARGETS,
     STOP_PROTECTION,
     KMS_NOT_GRANTED,
     KMS_KEY_UNUSABLE,
     CAPACITY_RESERVATION,
     T3_UNLIMITED_ON_HOST,
+    SCRIPT_UNUSABLE,
+    NOT_MANAGED,
+    FREEZE_NOT_POSSIBLE,
+    AUTO_SCALING,
+    SHUTDOWN_TERMINATES,
+    PRE_SCRIPT_FAILED,
     HIBERNATION,
     INSTANCE_STORE,
     PUBLIC_IP,
@@ -257,6 +325,7 @@ HAZARDS = (
     CAPACITY_BLOCK,
     INTERRUPTIBLE_CAPACITY,
     MULTI_ATTACH,
+    ONLY_TARGET,
     T2_CREDITS,
     HOST_AFFINITY,
     PLACEMENT_GROUP,

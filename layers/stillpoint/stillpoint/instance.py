@@ -36,7 +36,7 @@ class Instance:
     `capacity-block`, `interruptible-capacity-reservation`. `managed` says that an AWS service
     operates the instance for its owner. `public_ip` is an address that a stop takes away, and
     `gets_new_public_ip` says that a start would bring another. `capacity_reservation` is the id of
-    the one that the instance targets.
+    the one that the instance targets. `platform` is `windows`, or `linux` for all that is not.
     """
 
     instance_id: str
@@ -55,6 +55,8 @@ class Instance:
     gets_new_public_ip: bool = True
     capacity_reservation: str | None = None
     placement: Placement = Placement()
+    vpc_id: str = ""
+    platform: str = "linux"
 
     @property
     def name(self) -> str:

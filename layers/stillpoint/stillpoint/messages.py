@@ -34,6 +34,7 @@ class EventName(StrEnum):
     BACKUP_MISSED = "BackupMissed"
     POLICY_INVALID = "PolicyInvalid"
     INSTANCE_STRANDED = "InstanceStranded"
+    INSTANCE_OUT_OF_SERVICE = "InstanceOutOfService"
     INSTANCE_RECOVERED = "InstanceRecovered"
     COPY_FAILED = "CopyFailed"
     COPY_SUCCEEDED = "CopySucceeded"
@@ -52,6 +53,7 @@ SEVERITIES = {
     EventName.BACKUP_MISSED: Severity.ERROR,
     EventName.POLICY_INVALID: Severity.WARNING,
     EventName.INSTANCE_STRANDED: Severity.CRITICAL,
+    EventName.INSTANCE_OUT_OF_SERVICE: Severity.CRITICAL,
     EventName.INSTANCE_RECOVERED: Severity.WARNING,
     EventName.COPY_FAILED: Severity.ERROR,
     EventName.COPY_SUCCEEDED: Severity.INFO,
@@ -70,6 +72,7 @@ _HEADLINES = {
     EventName.BACKUP_MISSED: "Not backed up: the backup could not start in time",
     EventName.POLICY_INVALID: "Not backed up: its tags cannot be understood",
     EventName.INSTANCE_STRANDED: "DOWN: stopped for its backup and not starting again",
+    EventName.INSTANCE_OUT_OF_SERVICE: "NOT IN SERVICE: running, but not put back after its backup",
     EventName.INSTANCE_RECOVERED: "Running again",
     EventName.COPY_FAILED: "Backed up, but not copied to another Region",
     EventName.COPY_SUCCEEDED: "Copied to another Region after all",

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from stillpoint.errors import MalformedInput
+from stillpoint.freeze import FreezeProof, prove
 from stillpoint.policy import Method
+from stillpoint.recovery_point import NO_SCRIPTS, ScriptOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Member:
     `volumes` is the number of EBS volumes that were attached to it at rest, each of which the
     state machine saw a snapshot of; `captured_at` is None if it did not come so far. `copy_to`
     are the Regions to copy to, `time_zone` is where the days of the retention begin,
-    or empty if the input does not say it.
+    or empty if the input does not say it. `freeze` is None if it was not frozen for the capture.
     """
 
     instance_id: str
@@ -46,6 +48,8 @@ class Member:
     running_at: datetime | None
     copy_to: tuple[str, ...] = ()
     time_zone: str = ""
+    freeze: FreezeProof | None = None
+    scripts: ScriptOutcome = NO_SCRIPTS
 
     @property
     def was_stopped(self) -> bool:
@@ -99,6 +103,9 @@ class Record:
         captures = _by_instance(event["captures"])
         stops = _by_instance(event["stops"])
         planned = _by_instance(backup["members"])
+        # An execution that an earlier version of the state machine runs has neither.
+        freezes = _by_instance(event.get("freezes", ()))
+        rejoins: Mapping[str, Any] = event.get("rejoins", {})
         return cls(
             execution=event["execution"],
             execution_arn=event["execution_arn"],
@@ -121,6 +128,8 @@ class Record:
                     # An execution that an earlier version of the planner started has neither.
                     copy_to=tuple(planned[member["instance_id"]].get("copy_to", ())),
                     time_zone=planned[member["instance_id"]].get("time_zone", ""),
+                    freeze=_freeze_of(member, freezes, rejoins),
+                    scripts=_scripts_of(member, rejoins),
                 )
                 for member in event["members"]
             ),
@@ -149,6 +158,22 @@ def wait_before_next_check(since_capture: timedelta) -> int:
 
 def _by_instance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return {row["instance_id"]: row for row in rows}
+
+
+def _freeze_of(
+    member: Mapping[str, Any],
+    freezes: Mapping[str, Mapping[str, Any]],
+    rejoins: Mapping[str, Any],
+) -> FreezeProof | None:
+    if member["method"] != Method.FREEZE:
+        return None
+    instance_id = member["instance_id"]
+    return prove(freezes.get(instance_id), rejoins.get("thaws", {}).get(instance_id))
+
+
+def _scripts_of(member: Mapping[str, Any], rejoins: Mapping[str, Any]) -> ScriptOutcome:
+    row = rejoins.get("scripts", {}).get(member["instance_id"])
+    return ScriptOutcome(row["pre"], row["post"], row["post_exit"]) if row else NO_SCRIPTS
 
 
 def _moment(row: Mapping[str, Any] | None, key: str) -> datetime | None:

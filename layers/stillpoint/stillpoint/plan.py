@@ -52,7 +52,8 @@ class Member:
     """One instance of a backup.
 
     `accept` are the hazards that its owner accepts, sorted; `copy_to` the Regions to copy to;
-    `time_zone` the name of the zone in which the days of the retention begin.
+    `time_zone` the name of the zone in which the days of the retention begin; `pre` and `post` the
+    documents to run in its guest.
     """
 
     instance_id: str
@@ -63,6 +64,8 @@ class Member:
     accept: tuple[str, ...]
     copy_to: tuple[str, ...] = ()
     time_zone: str = "UTC"
+    pre: str | None = None
+    post: str | None = None
 
 
 def execution_name(group_id: str, occurrence: datetime, attempt: int) -> str:
@@ -111,6 +114,8 @@ class Backup:
                     "accept": list(member.accept),
                     "copy_to": list(member.copy_to),
                     "time_zone": member.time_zone,
+                    "pre": member.pre,
+                    "post": member.post,
                 }
                 for member in self.members
             ],

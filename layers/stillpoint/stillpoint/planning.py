@@ -173,6 +173,8 @@ def _backup(candidate: Candidate) -> Backup:
             accept=tuple(sorted(policy.accept)),
             copy_to=policy.copy_to,
             time_zone=policy.time_zone,
+            pre=policy.pre,
+            post=policy.post,
         )
         for subject, policy in zip(candidate.group.subjects, candidate.group.policies, strict=True)
     ]

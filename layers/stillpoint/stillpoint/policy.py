@@ -21,8 +21,13 @@ from stillpoint.zones import zone_named
 # CloudWatch logging working (Step Functions API Reference, StartExecution).
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _GROUP = re.compile(r"([A-Za-z0-9_-]{1,40})(?::([0-9]{1,3}))?")
+# SendCommand takes a name or, for a document that another account shares, its ARN (Systems Manager
+# API Reference, SendCommand and CreateDocument).
+_DOCUMENT = re.compile(
+    r"[A-Za-z0-9_.-]{3,128}"
+    r"|arn:aws[a-z-]*:ssm:[a-z0-9-]+:[0-9]{12}:document/[A-Za-z0-9_.-]{3,128}"
+)
 _NAME_RULE = "a name is 1 to 40 letters, digits, - or _"
-_NOT_SUPPORTED = (Tag.PRE, Tag.POST)
 _NOT_ACCEPTABLE = frozenset(hazard.code for hazard in HAZARDS) - ACCEPTABLE
 MOST_REGIONS = 5
 """Regions that an instance may be copied to: their state has to fit into one tag."""
@@ -81,7 +86,9 @@ class BackupPolicy:
 
     `fingerprint` identifies the schedules, `order` the place in the stop order of a group,
     `accept` the hazards that the owner accepts, `copy_to` the Regions to copy to. `time_zone` is
-    the name of the zone in which the days of the retention begin: that of the schedule.
+    the name of the zone in which the days of the retention begin: that of the schedule. `pre` and
+    `post` are the names or ARNs of the Systems Manager documents to run in the guest before it is
+    quiesced and after it is back.
     """
 
     schedules: tuple[Schedule, ...]
@@ -95,6 +102,8 @@ class BackupPolicy:
     accept: frozenset[str] = frozenset()
     copy_to: tuple[str, ...] = ()
     time_zone: str = "UTC"
+    pre: str | None = None
+    post: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +136,13 @@ def parse_policy(tags: Mapping[str, str], defaults: PolicyDefaults) -> BackupPol
     hold = reader.read(Tag.HOLD, lambda text: parse_hold(text, zone_named(defaults.zone)), None)
     accept = reader.read(Tag.ACCEPT, _parse_accept, frozenset[str]())
     copy_to = reader.read(Tag.COPY_TO, lambda text: _parse_regions(text, defaults), ())
+    pre = reader.read(Tag.PRE, _parse_document, None)
+    post = reader.read(Tag.POST, _parse_document, None)
     time_zone = _zone_of(schedules) or defaults.zone
     problems = [
         *reader.problems,
         *_missing(tags),
         *_locked_too_long(schedules, retain, time_zone, defaults.lock_days),
-        *_not_supported(tags),
         *_unknown_keys(tags),
     ]
     if problems:
@@ -149,6 +159,8 @@ def parse_policy(tags: Mapping[str, str], defaults: PolicyDefaults) -> BackupPol
         accept=accept,
         copy_to=copy_to,
         time_zone=time_zone,
+        pre=pre,
+        post=post,
     )
 
 
@@ -173,13 +185,11 @@ class _Reader:
 
 def _parse_method(text: str) -> Method:
     word = text.strip().lower()
-    if word == Method.FREEZE:
-        raise InvalidText("freeze is not supported by this version, write stop, reboot or none")
     try:
         return Method(word)
     except ValueError:
         raise InvalidText(
-            f"'{printable(text)}' is not a method, write stop, reboot or none"
+            f"'{printable(text)}' is not a method, write stop, reboot, freeze or none"
         ) from None
 
 
@@ -197,6 +207,16 @@ def _parse_name(text: str) -> str:
     word = text.strip()
     if not _NAME.fullmatch(word):
         raise InvalidText(f"'{printable(text)}' is not a name, {_NAME_RULE}")
+    return word
+
+
+def _parse_document(text: str) -> str:
+    word = text.strip()
+    if not _DOCUMENT.fullmatch(word):
+        raise InvalidText(
+            f"'{printable(text)}' is not a Systems Manager document, write its name, 3 to 128"
+            " letters, digits, - _ or ., or its ARN"
+        )
     return word
 
 
@@ -248,18 +268,6 @@ def _locked_too_long(
     life = life_under(schedules, retain, zone_named(time_zone))
     problem = lock_problem(retain, life, lock_days)
     return [f"{Tag.RETAIN}: {problem}"] if problem else []
-
-
-def _not_supported(tags: Mapping[str, str]) -> list[str]:
-    """Return a problem for each tag that asks for what this version cannot do.
-
-    Someone relies on such a tag: a backup that left it out would not be what was asked for.
-    """
-    return [
-        f"{tag} is not supported by this version, remove the tag"
-        for tag in _NOT_SUPPORTED
-        if tag in tags
-    ]
 
 
 def _unknown_keys(tags: Mapping[str, str]) -> list[str]:

@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from stillpoint import hazards
-from stillpoint.hazards import HAZARDS, Concern, Hazard, Rule
+from stillpoint.hazards import AUTO_SCALING, HAZARDS, Concern, Hazard, Rule
 from stillpoint.instance import Instance
+from stillpoint.isolation import Undo
+from stillpoint.standby import Membership, is_replaced, why_no_entry
 from stillpoint.tags import Cycle, Tag, iso
+from stillpoint.targets import FoundTarget, to_take_away, why_not_remembered
 
 SNAPSHOT_INTERVAL = timedelta(seconds=15)
 """What must lie between two snapshots of a volume (EC2 API Reference,
@@ -59,14 +62,6 @@ class SpotRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
-    """An instance's place in an Auto Scaling group; `state` is such as `InService`, `Standby`."""
-
-    group: str
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
 class ScheduledEvent:
     """What EC2 is going to do to an instance, such as `instance-retirement`."""
 
@@ -103,7 +98,12 @@ class Surroundings:
     use, `unusable_keys` those that nobody can use now. `instance_store` says that its type brings
     instance-store volumes. `spot` is None if EC2 knows no Spot request of it, `membership` if Auto
     Scaling does not know it. `reservation_state` is that of the Capacity Reservation that it
-    targets. `cluster` says that the strategy of its placement group is `cluster`.
+    targets. `cluster` says that the strategy of its placement group is `cluster`. `targets` are its
+    places in target groups, without those that standby takes care of; `last_target_of` names the
+    groups, with those, that are left without a healthy target. `shutdown_terminates` says that it
+    has scripts and is terminated if one of them shuts it down. `script_problem` says why a document
+    of its scripts cannot be run, `not_managed` why SSM does not reach it although scripts or a
+    freeze need that, `freeze_problem` why it cannot be frozen; each is empty otherwise.
     """
 
     stop_protected: bool = False
@@ -117,6 +117,12 @@ class Surroundings:
     cluster: bool = False
     events: tuple[ScheduledEvent, ...] = ()
     volumes: tuple[VolumeAround, ...] = ()
+    targets: tuple[FoundTarget, ...] = ()
+    last_target_of: tuple[str, ...] = ()
+    shutdown_terminates: bool = False
+    script_problem: str = ""
+    not_managed: str = ""
+    freeze_problem: str = ""
 
 
 def find_hazards(  # noqa: PLR0913 (the subject and everything it is judged by)
@@ -143,6 +149,8 @@ def find_hazards(  # noqa: PLR0913 (the subject and everything it is judged by)
         *_of_the_way_back(instance, surroundings),
         *_of_the_volumes(surroundings.volumes),
         *_of_the_events(surroundings.events),
+        *_of_the_isolation(instance, surroundings),
+        *_of_the_guest(surroundings),
     )
     found = [
         Finding(instance_id, name, instance.state, hazard, detail)
@@ -157,6 +165,33 @@ def find_hazards(  # noqa: PLR0913 (the subject and everything it is judged by)
 def is_stopped_by(method: str, state: str) -> bool:
     """Return whether a backup by this method stops an instance that is in this state."""
     return method == "stop" and state == "running"
+
+
+def undo_for(  # noqa: PLR0913 (the subject and everything it depends on)
+    instance: Instance,
+    *,
+    method: str,
+    accepted: Collection[str],
+    surroundings: Surroundings,
+    scripts: bool,
+    mute: bool,
+) -> Undo:
+    """Return what a backup may do around an instance, and so has to undo.
+
+    `scripts` says that the instance has a pre- or a post-script, `mute` that alarms are to be
+    muted; neither matters to one that does not run. A member that its owner has put into Standby
+    stays there.
+    """
+    if instance.state != "running":
+        return Undo()
+    stopping = is_stopped_by(method, instance.state)
+    in_service = _is_replaced(instance, surroundings.membership)
+    return Undo(
+        standby=stopping and in_service and AUTO_SCALING.code in accepted,
+        scripts=scripts,
+        muted=mute and method in {"stop", "reboot"},
+        targets=to_take_away(surroundings.targets) if stopping else (),
+    )
 
 
 def too_recent(
@@ -238,16 +273,9 @@ def _of_the_way_back(instance: Instance, around: Surroundings) -> Iterable[_Chec
     """Check what would keep the instance from being stopped, or from coming back as it was."""
     place = instance.placement
     spot = _why_not_stoppable(instance, around.spot)
-    member = around.membership
-    group = (
-        f"group {member.group}, {member.state}"
-        if member
-        else f"group {instance.auto_scaling_group}"
-    )
     return (
         (hazards.SPOT, instance.lifecycle == "spot" and bool(spot), spot),
         (hazards.SPOT_PERSISTENT, instance.lifecycle == "spot" and not spot, ""),
-        (hazards.AUTO_SCALING, _is_replaced(instance, member), group),
         (hazards.STOP_PROTECTION, around.stop_protected, ""),
         (hazards.KMS_NOT_GRANTED, bool(around.ungranted_keys), ", ".join(around.ungranted_keys)),
         (hazards.KMS_KEY_UNUSABLE, bool(around.unusable_keys), ", ".join(around.unusable_keys)),
@@ -292,13 +320,37 @@ def _why_not_stoppable(instance: Instance, request: SpotRequest | None) -> str:
 def _is_replaced(instance: Instance, membership: Membership | None) -> bool:
     """Return whether an Auto Scaling group replaces the instance when it does not run.
 
-    A member in Standby is not looked after (EC2 Auto Scaling User Guide, "Temporarily remove
-    instances from your Auto Scaling group"). The tag of a member is enough if Auto Scaling does
-    not know it (yet).
+    The tag of a member is enough if Auto Scaling does not know it (yet).
     """
     if membership is not None:
-        return membership.state != "Standby"
+        return is_replaced(membership)
     return instance.auto_scaling_group is not None
+
+
+def _of_the_isolation(instance: Instance, around: Surroundings) -> Iterable[_Check]:
+    """Check what has to be done around the instance before it can be stopped."""
+    member = around.membership
+    replaced = _is_replaced(instance, member)
+    no_entry = why_no_entry(member)
+    group = member.in_words if member else f"group {instance.auto_scaling_group}"
+    too_many = why_not_remembered(to_take_away(around.targets))
+    last = around.last_target_of
+    return (
+        (hazards.AUTO_SCALING, replaced, group),
+        (hazards.STANDBY_NOT_POSSIBLE, replaced and bool(no_entry), no_entry),
+        (hazards.TOO_MANY_TARGETS, bool(too_many), too_many),
+        (hazards.ONLY_TARGET, bool(last), ", ".join(last)),
+    )
+
+
+def _of_the_guest(around: Surroundings) -> Iterable[_Check]:
+    """Check what is run in the guest."""
+    return (
+        (hazards.SCRIPT_UNUSABLE, bool(around.script_problem), around.script_problem),
+        (hazards.NOT_MANAGED, bool(around.not_managed), around.not_managed),
+        (hazards.FREEZE_NOT_POSSIBLE, bool(around.freeze_problem), around.freeze_problem),
+        (hazards.SHUTDOWN_TERMINATES, around.shutdown_terminates, ""),
+    )
 
 
 def _of_the_volumes(volumes: Iterable[VolumeAround]) -> Iterable[_Check]:

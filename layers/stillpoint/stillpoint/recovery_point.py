@@ -1,11 +1,12 @@
 """A recovery point: how it is named and tagged, and what its evidence proves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
+from stillpoint.freeze import AUTO_THAWED, FreezeProof
 from stillpoint.policy import Method
 from stillpoint.tags import PREFIX, Tag, compact, iso, portable
 
@@ -16,6 +17,10 @@ BORN_WITH = 4
 ADDED_LATER = 6
 """Tags that an image may get when it is copied, shared, protected or put on hold, or when its
 instance is gone."""
+APP_CONSISTENT = "AppConsistent"
+"""The tag that AWS's VSS document gives to a snapshot that VSS made consistent (EC2 User Guide,
+"Use Systems Manager command documents to create VSS based snapshots")."""
+_TAGS_OF_VSS = 3
 _NAMED = 3
 """Volumes that a reason names: a tag's value holds no long list."""
 
@@ -47,6 +52,22 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ScriptOutcome:
+    """What became of an instance's scripts: `succeeded`, `failed` or `none`.
+
+    `post_exit` is the exit code of the post-script, if it came to an end of its own.
+    """
+
+    pre: str = "none"
+    post: str = "none"
+    post_exit: int | None = None
+
+
+NO_SCRIPTS = ScriptOutcome()
+"""What becomes of the scripts of an instance that has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What EC2's records say about one captured instance.
 
@@ -54,6 +75,7 @@ class Evidence:
     those that other instances have attached too (Multi-Attach). `capture_from` is when the capture
     began. `started_again` says that it no longer is as the backup stopped it, `runs` that it is
     running; `launched_at` is when it was last started. All three are read after the capture.
+    `freeze` is None if it was not frozen for the capture.
     """
 
     method: Method
@@ -67,6 +89,19 @@ class Evidence:
     runs: bool = True
     launched_at: datetime | None = None
     shared_volumes: tuple[str, ...] = ()
+    freeze: FreezeProof | None = None
+    scripts: ScriptOutcome = NO_SCRIPTS
+
+    @property
+    def usable_snapshots(self) -> tuple[Snapshot, ...]:
+        """The snapshots that hold something, or will."""
+        return tuple(each for each in self.snapshots if each.state in {"pending", "completed"})
+
+    @property
+    def covers_every_volume(self) -> bool:
+        """Whether each volume that was attached has a usable snapshot."""
+        covered = {each.volume_id for each in self.usable_snapshots}
+        return len(covered) >= self.volumes > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +155,13 @@ def evidence_tags(  # noqa: PLR0913 (one argument a tag)
     captured_at: datetime | None,
     resumed_at: datetime | None,
     owner_tags: Mapping[str, str],
+    group_consistency: str = "",
 ) -> dict[str, str]:
     """Return the tags that tell what a recovery point is worth and why.
 
-    The owner's own tags are copied as far as there is room, `Name` first, never those of AWS
-    (`aws:`) or of Stillpoint.
+    `group_consistency` says whether the recovery points of a group are of one moment. The owner's
+    own tags are copied as far as there is room, `Name` first, never those of AWS (`aws:`) or of
+    Stillpoint.
     """
     moments: dict[str, datetime | None] = {
         Tag.STOPPED_AT: stopped_at,
@@ -143,6 +180,8 @@ def evidence_tags(  # noqa: PLR0913 (one argument a tag)
         tags[Tag.TIME_ZONE] = time_zone
     if group is not None:
         tags[Tag.GROUP] = group
+    if group_consistency:
+        tags[Tag.GROUP_CONSISTENCY] = group_consistency
     if copy_to:
         tags[Tag.COPY_TO] = " ".join(copy_to)
     own = [
@@ -150,7 +189,8 @@ def evidence_tags(  # noqa: PLR0913 (one argument a tag)
         for key, value in sorted(owner_tags.items(), key=lambda tag: (tag[0] != "Name", tag[0]))
         if not key.startswith(("aws:", PREFIX))
     ]
-    room = TAG_LIMIT - len(tags) - BORN_WITH - ADDED_LATER
+    of_vss = _TAGS_OF_VSS if method is Method.FREEZE else 0  # it may be Windows
+    room = TAG_LIMIT - len(tags) - BORN_WITH - ADDED_LATER - of_vss
     return dict(own[:room]) | {str(key): portable(value) for key, value in tags.items()}
 
 
@@ -168,7 +208,7 @@ def assess(evidence: Evidence, *, grace: timedelta) -> Assessment:
     "does not cleanly shut down within a few minutes" and reports the same state `stopped`
     (EC2 User Guide, "How EC2 instance stop and start works").
     """
-    covered = {snapshot.volume_id for snapshot in evidence.snapshots if _usable(snapshot)}
+    covered = {snapshot.volume_id for snapshot in evidence.usable_snapshots}
     if evidence.volumes < 1:
         return Assessment(None, "the volumes that were attached to it are not known")
     if len(covered) < evidence.volumes:
@@ -182,7 +222,21 @@ def assess(evidence: Evidence, *, grace: timedelta) -> Assessment:
         shared = _listed(evidence.shared_volumes)
         reason = f"other instances have {shared} attached too and may have written"
         return Assessment(Consistency.CRASH, reason)
-    return _assess_method(evidence, grace)
+    return _with_scripts(_assess_method(evidence, grace), evidence.scripts)
+
+
+def _with_scripts(assessment: Assessment, scripts: ScriptOutcome) -> Assessment:
+    """Claim more if a pre-script had brought the applications to rest, and they stayed there."""
+    if assessment.level is not Consistency.FILE_SYSTEM or scripts.pre != "succeeded":
+        return assessment
+    if scripts.post_exit == AUTO_THAWED:
+        doubt = "but the applications had gone on before the post-script"
+    elif scripts.post == "failed" and scripts.post_exit is None:
+        doubt = "but whether its pre-script held is not known"
+    else:
+        reason = f"{assessment.reason} and its pre-script succeeded"
+        return Assessment(Consistency.APPLICATION, reason)
+    return replace(assessment, reason=f"{assessment.reason} {doubt}")
 
 
 def _assess_method(evidence: Evidence, grace: timedelta) -> Assessment:
@@ -192,15 +246,11 @@ def _assess_method(evidence: Evidence, grace: timedelta) -> Assessment:
         case Method.REBOOT:
             return _assess_reboot(evidence, grace)
         case Method.FREEZE:
-            return Assessment(Consistency.CRASH, "there is no proof that a freeze held")
+            return _assess_freeze(evidence)
         case Method.NONE:
             return Assessment(Consistency.CRASH, "imaged while it ran without a stop or a reboot")
         case _ as never:
             assert_never(never)
-
-
-def _usable(snapshot: Snapshot) -> bool:
-    return snapshot.state in {"pending", "completed"}
 
 
 def _assess_stop(evidence: Evidence, grace: timedelta) -> Assessment:
@@ -214,7 +264,7 @@ def _assess_stop(evidence: Evidence, grace: timedelta) -> Assessment:
             f"the stop took {_seconds(took)} and a clean shutdown at most {_seconds(grace)}:"
             " EC2 may have cut the power",
         )
-    usable = [snapshot.started_at for snapshot in evidence.snapshots if _usable(snapshot)]
+    usable = [snapshot.started_at for snapshot in evidence.usable_snapshots]
     at_rest = stopped.replace(microsecond=0)
     if min(usable) < at_rest:
         return Assessment(Consistency.CRASH, "a snapshot was initiated before it was seen stopped")
@@ -242,7 +292,7 @@ def _assess_reboot(evidence: Evidence, grace: timedelta) -> Assessment:
         # EC2 images one that is being stopped as it is, without a reboot.
         reason = "it did not run all the while: somebody has stopped or started it"
         return Assessment(Consistency.CRASH, reason)
-    usable = [snapshot.started_at for snapshot in evidence.snapshots if _usable(snapshot)]
+    usable = [snapshot.started_at for snapshot in evidence.usable_snapshots]
     if min(usable) < evidence.capture_from.replace(microsecond=0):
         reason = "a snapshot was initiated before the reboot was asked for"
         return Assessment(Consistency.CRASH, reason)
@@ -256,6 +306,48 @@ def _assess_reboot(evidence: Evidence, grace: timedelta) -> Assessment:
     return Assessment(
         Consistency.FILE_SYSTEM,
         f"EC2 shut it down for the image and initiated every snapshot within {_seconds(took)}",
+    )
+
+
+def _assess_freeze(evidence: Evidence) -> Assessment:
+    """Judge a freeze by when its guest was certainly frozen."""
+    freeze = evidence.freeze
+    if freeze is not None and freeze.vss and not freeze.problem:
+        return _assess_vss(evidence)
+    if freeze is None or freeze.window is None:
+        reason = freeze.problem if freeze else ""
+        return Assessment(Consistency.CRASH, reason or "there is no proof that a freeze held")
+    window = freeze.window
+    moments = [snapshot.started_at for snapshot in evidence.usable_snapshots]
+    outside = [moment for moment in moments if not window.holds(moment)]
+    if outside:
+        early, late = window.begin - min(moments), max(moments) - window.end
+        where = (
+            f"{_seconds(early)} before it was certainly frozen"
+            if early > timedelta(0)
+            else f"{_seconds(abs(late))} {'after' if late > timedelta(0) else 'before'} it was last"
+            " certainly frozen"
+        )
+        return Assessment(Consistency.CRASH, f"a snapshot was initiated {where}")
+    return Assessment(
+        Consistency.FILE_SYSTEM,
+        f"frozen for {_seconds(window.span)} at least from {iso(window.begin)} and every snapshot"
+        " initiated meanwhile",
+    )
+
+
+def _assess_vss(evidence: Evidence) -> Assessment:
+    """Judge what AWS's VSS document made, by what it says itself."""
+    snapshots = evidence.usable_snapshots
+    good = [each for each in snapshots if each.tags.get(APP_CONSISTENT, "").lower() == "true"]
+    if len(good) < len(snapshots):
+        return Assessment(
+            Consistency.CRASH,
+            f"the VSS document of AWS says {APP_CONSISTENT}=True of {len(good)} of"
+            f" {len(snapshots)} snapshots",
+        )
+    return Assessment(
+        Consistency.APPLICATION, f"the VSS document of AWS says {APP_CONSISTENT}=True of all of it"
     )
 
 

@@ -33,6 +33,7 @@ class Tag(StrEnum):
     # Written by Stillpoint, on the instance.
     CYCLE = "stillpoint:cycle"
     LAST = "stillpoint:last"
+    UNDO = "stillpoint:undo"
     PROBLEM = "stillpoint:problem"
     RECOVERY_POINT = "stillpoint:recovery-point"
     # Written by Stillpoint, on the AMI and its snapshots.
@@ -42,6 +43,7 @@ class Tag(StrEnum):
     OCCURRENCE = "stillpoint:occurrence"
     CONSISTENCY = "stillpoint:consistency"
     EVIDENCE = "stillpoint:evidence"
+    GROUP_CONSISTENCY = "stillpoint:group-consistency"
     STOPPED_AT = "stillpoint:stopped-at"
     CAPTURED_AT = "stillpoint:captured-at"
     RESUMED_AT = "stillpoint:resumed-at"

@@ -3,33 +3,42 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from aws_lambda_powertools.metrics import MetricUnit
 
 from stillpoint.aws import aftermath, ec2, images
+from stillpoint.aws.evidence import Capture, points_of, tell_of_missing
 from stillpoint.aws.notifications import publish
-from stillpoint.aws.point import IMAGE_VISIBLE, Point
+from stillpoint.aws.point import Point
 from stillpoint.aws.safeguards import Trouble, apply_safeguards, report_safeguards
 from stillpoint.aws.settings import CompleteSettings
 from stillpoint.aws.telemetry import logger, metrics
-from stillpoint.aws.volumes import volumes_attached_to
 from stillpoint.errors import AwsRefused, AwsUnavailable, StillpointError
 from stillpoint.image import Image
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
-from stillpoint.outcome import Failure, Member, Record, wait_before_next_check
-from stillpoint.recovery_point import (
-    Assessment,
-    Evidence,
-    Snapshot,
-    assess,
-    evidence_tags,
-    recall,
-)
+from stillpoint.outcome import Failure, Record, wait_before_next_check
+from stillpoint.pruning import hold_on
+from stillpoint.recovery_point import Snapshot
 from stillpoint.tags import Cycle, LastRecoveryPoint, Tag
+from stillpoint.zones import zone_named
 
-SAFEGUARD_CHECKS = 20
-"""Looks at the images after which a recovery point is good although it could not be safeguarded."""
+SAFEGUARD_PATIENCE = timedelta(hours=4)
+"""How long after its last snapshot is complete a recovery point that cannot be safeguarded is tried
+again: then it is good without. An AMI is available "after the snapshot is complete" (AWS Knowledge
+Center, "Why is my AMI or EBS snapshot creation slow or stuck in the Pending state?")."""
+
+_LEFT_OVER = {
+    "NotBackInService": "See to the instance now: it runs, and is not back in service. Stillpoint"
+    " goes on trying; the tag stillpoint:undo on the instance names what it still has to put back.",
+    "PostScriptFailed": "See to the application now: its post-script failed, so it may not serve"
+    " yet. The instance runs.",
+    "StillFrozen": "See to the instance now: a file system in it is still frozen, so whatever"
+    " writes hangs. Run the freeze document with the command thaw, fsfreeze -u in the guest, or"
+    " reboot it.",
+}
+"""What to do about what a backup has left behind around an instance, by the failure's name."""
 
 
 def complete_backup(record: Record, settings: CompleteSettings, now: datetime) -> dict[str, Any]:
@@ -55,12 +64,16 @@ class _Completion:
         made = images.images_of(record.execution)
         # Without an image there may still be snapshots, which are then removed.
         snapshots = images.snapshots_of(record.execution)
-        to_judge = any(self._is_to_be_judged(image) for image in made.values())
-        self._shared = _shared_volumes(list(self._instances)) if to_judge else {}
-        self._points = [
-            self._point(m, made.get(m.instance_id), tuple(snapshots.get(m.instance_id, ())))
-            for m in record.members
+        captures = [
+            Capture(
+                member,
+                self._instances.get(member.instance_id),
+                made.get(member.instance_id),
+                tuple(snapshots.get(member.instance_id, ())),
+            )
+            for member in record.members
         ]
+        self._points = points_of(captures, record, now, grace=settings.shutdown_grace)
 
     def carry_out(self) -> dict[str, Any]:
         found = tuple(f for point in self._points for f in point.failures(self._now))
@@ -73,73 +86,6 @@ class _Completion:
             return {"status": "pending", "wait_seconds": wait_before_next_check(since)}
         return self._succeeded()
 
-    def _is_to_be_judged(self, image: Image) -> bool:
-        return self._record.checks == 0 or Tag.EVIDENCE not in image.tags
-
-    def _is_shown_whole(
-        self, member: Member, image: Image, snapshots: tuple[Snapshot, ...]
-    ) -> bool:
-        """Return whether EC2 shows every snapshot that was seen at the capture, or must by now."""
-        if self._record.failures or not self._is_to_be_judged(image) or not member.captured_at:
-            return True
-        shown = {snapshot.volume_id for snapshot in snapshots}
-        return len(shown) >= member.volumes or self._now - member.captured_at >= IMAGE_VISIBLE
-
-    def _point(self, member: Member, image: Image | None, snapshots: tuple[Snapshot, ...]) -> Point:
-        instance = self._instances.get(member.instance_id)
-        assessment = None
-        if image is not None and not self._is_shown_whole(member, image, snapshots):
-            image = None
-        if image is not None and member.captured_at is not None:
-            if self._is_to_be_judged(image):
-                assessment, tags = self._judge(member, instance, image, snapshots)
-                image = replace(image, tags={**image.tags, **tags})
-            else:
-                assessment = recall(image.tags)
-        return Point(member, instance, image, snapshots, assessment)
-
-    def _judge(
-        self,
-        member: Member,
-        instance: Instance | None,
-        image: Image,
-        snapshots: tuple[Snapshot, ...],
-    ) -> tuple[Assessment, dict[str, str]]:
-        """Assess a capture; return what it is worth, and the tags that say so on the image."""
-        evidence = Evidence(
-            method=member.method,
-            state_before=member.state_before,
-            capture_from=self._record.capture_from,
-            volumes=member.volumes,
-            snapshots=snapshots,
-            stop_requested_at=member.stop_requested_at,
-            stopped_at=member.stopped_at,
-            started_again=instance is not None and instance.state != "stopped",
-            runs=instance is not None and instance.state == "running",
-            launched_at=instance.launch_time if instance else None,
-            shared_volumes=self._shared.get(member.instance_id, ()),
-        )
-        assessment = assess(evidence, grace=self._settings.shutdown_grace)
-        tags = evidence_tags(
-            assessment,
-            schedule=self._record.schedule,
-            method=member.method,
-            retain=member.retain,
-            time_zone=member.time_zone,
-            copy_to=member.copy_to,
-            group=self._record.group,
-            stopped_at=member.stopped_at,
-            captured_at=member.captured_at,
-            resumed_at=member.running_at,
-            owner_tags=instance.tags if instance else {},
-        )
-        ec2.create_tags([snapshot.snapshot_id for snapshot in snapshots], tags)
-        # The image last: its evidence says that nothing of this is missing.
-        if assessment.level is not None and member.copy_to:
-            tags |= {Tag.COPYING: " ".join(member.copy_to)}
-        ec2.create_tags([image.image_id], tags)
-        return assessment, tags
-
     def _failed(self, failures: tuple[Failure, ...]) -> dict[str, Any]:
         if any(failure.phase == "prepare" for failure in failures):
             self._release()
@@ -149,7 +95,7 @@ class _Completion:
         self._publish(
             EventName.BACKUP_FAILED,
             self._reports(failures),
-            self._remedy(),
+            self._remedy(failures),
             " ".join([*general, *stayed]),
         )
         return {
@@ -174,6 +120,8 @@ class _Completion:
             for point in bad + surplus
             for words in aftermath.discard(point.image, point.snapshots)
         ]
+        if record.group is not None:
+            tell_of_missing(self._points, self._now)
         for point in self._points:
             if point not in bad and point.image and point.image.state == "available":
                 self._show_on_instance(point)
@@ -188,7 +136,7 @@ class _Completion:
         except AwsRefused:  # the schedule tag may be gone; the failure must be told anyway
             logger.exception("The failure could not be written on the instance")
 
-    def _remedy(self) -> str:
+    def _remedy(self, failures: tuple[Failure, ...]) -> str:
         down = [point for point in self._points if point.is_down]
         if down:
             labels = ", ".join(point.report().label for point in down)
@@ -196,6 +144,9 @@ class _Completion:
                 f"Start {labels} now, by hand if need be: it was running before the backup."
                 " Stillpoint goes on trying, too."
             )
+        left = dict.fromkeys(_LEFT_OVER[f.error] for f in failures if f.error in _LEFT_OVER)
+        if left:
+            return " ".join(left)
         if all(point.is_good(self._now) for point in self._points):
             return "No instance is down, and the recovery points are good. Nothing is lost."
         return (
@@ -204,12 +155,14 @@ class _Completion:
         )
 
     def _release(self) -> None:
-        """Take our cycle tag off instances of which nothing was touched, and nobody else's."""
+        """Take our tags off instances of which nothing was touched, and nobody else's."""
         for instance in self._instances.values():
             value = instance.tags.get(Tag.CYCLE, "")
             cycle = Cycle.parse(value)
             if cycle is not None and cycle.execution == self._record.execution:
                 try:
+                    if Tag.UNDO in instance.tags:
+                        ec2.delete_tag(instance.instance_id, Tag.UNDO, instance.tags[Tag.UNDO])
                     ec2.delete_tag(instance.instance_id, Tag.CYCLE, value)
                 except AwsRefused:  # the next backup says that this one is still in charge
                     logger.exception("The instance could not be released")
@@ -219,7 +172,7 @@ class _Completion:
             self._apply_safeguards()
         except AwsUnavailable as error:
             since = max(self._now - self._record.capture_from, timedelta())
-            if self._record.checks < SAFEGUARD_CHECKS:
+            if self._now - self._snapshots_completed_at() < SAFEGUARD_PATIENCE:
                 logger.exception("The recovery points could not be safeguarded yet")
                 return {"status": "pending", "wait_seconds": wait_before_next_check(since)}
             self._report_unsafeguarded(error)
@@ -273,6 +226,12 @@ class _Completion:
             execution_arn=self._record.execution_arn,
         )
 
+    def _snapshots_completed_at(self) -> datetime:
+        """Return when the last snapshot was; the beginning of the capture if EC2 does not say."""
+        moments = (s.completed_at for point in self._points for s in point.snapshots)
+        known = (moment for moment in moments if moment is not None)
+        return max(known, default=self._record.capture_from)
+
     def _report_unsafeguarded(self, error: AwsUnavailable) -> None:
         """Tell people that AWS has not answered for long: the recovery points are good without."""
         trouble = Trouble(EventName.PROTECTION_FAILED, f"AWS did not answer: {error}")
@@ -290,6 +249,7 @@ class _Completion:
         """
         if self._record.attempt == 1:
             return
+        zone = zone_named(self._settings.time_zone)
         for point in self._points:
             instance_id, occurrence = point.member.instance_id, self._record.occurrence
             made = {
@@ -298,7 +258,7 @@ class _Completion:
             snapshots = images.snapshots_for(instance_id, occurrence)
             for execution in {*made, *snapshots} - {self._record.execution}:
                 image, own = made.get(execution), snapshots.get(execution, [])
-                if not _is_held(image, own):
+                if not _is_held(image, own, zone, self._now):
                     aftermath.discard(image, own)
 
     def _reports(self, failures: tuple[Failure, ...] = ()) -> tuple[InstanceReport, ...]:
@@ -332,9 +292,9 @@ class _Completion:
         publish(self._settings.topic_arn, event)
 
 
-def _is_held(image: Image | None, snapshots: list[Snapshot]) -> bool:
-    held = [image.tags if image else {}, *(snapshot.tags for snapshot in snapshots)]
-    return any(Tag.HOLD in tags for tags in held)
+def _is_held(image: Image | None, snapshots: list[Snapshot], zone: ZoneInfo, now: datetime) -> bool:
+    tagged = (image.tags if image else {}, *(snapshot.tags for snapshot in snapshots))
+    return any(hold_on(tags, zone, now) for tags in tagged)
 
 
 def _refused(record: Record, settings: CompleteSettings, now: datetime) -> dict[str, Any]:
@@ -373,12 +333,3 @@ def _event(  # noqa: PLR0913, PLR0917 (the fields of an event)
         occurrence=record.occurrence,
         execution_arn=record.execution_arn,
     )
-
-
-def _shared_volumes(instance_ids: list[str]) -> dict[str, tuple[str, ...]]:
-    shared: dict[str, tuple[str, ...]] = {}
-    for volume in volumes_attached_to(instance_ids):
-        if len(volume.instance_ids) > 1:
-            for instance_id in volume.instance_ids:
-                shared[instance_id] = (*shared.get(instance_id, ()), volume.volume_id)
-    return shared

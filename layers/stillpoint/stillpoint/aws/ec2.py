@@ -46,6 +46,19 @@ def stop_protected(instance_id: str) -> bool:
     return bool(answer.get("DisableApiStop", {}).get("Value", False))
 
 
+def is_terminated_by_a_shutdown(instance_id: str) -> bool:
+    """Return whether a shutdown from inside terminates it, which no stop from outside does.
+
+    EC2 API Reference, instanceInitiatedShutdownBehavior.
+    """
+    with translated(f"reading the shutdown behaviour of {instance_id}"):
+        answer = client("ec2").describe_instance_attribute(
+            InstanceId=instance_id, Attribute="instanceInitiatedShutdownBehavior"
+        )
+    behaviour = answer.get("InstanceInitiatedShutdownBehavior", {}).get("Value", "stop")
+    return bool(behaviour == "terminate")
+
+
 def types_with_instance_store(instance_types: Collection[str]) -> frozenset[str]:
     """Return those of the types that bring instance-store volumes."""
     names = sorted(set(instance_types))
@@ -122,6 +135,8 @@ def _instance(row: "InstanceTypeDef") -> Instance:
         .get("CapacityReservationTarget", {})
         .get("CapacityReservationId"),
         placement=_placement(row),
+        vpc_id=row.get("VpcId", ""),
+        platform="windows" if row.get("Platform", "").lower() == "windows" else "linux",
     )
 
 

@@ -12,6 +12,7 @@ from stillpoint.aws.surroundings import read_surroundings
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import AwsRefused, AwsUnavailable, MalformedInput
 from stillpoint.instance import Instance
+from stillpoint.isolation import Undo
 from stillpoint.policy import Method
 from stillpoint.preflight import (
     SNAPSHOT_INTERVAL,
@@ -19,6 +20,7 @@ from stillpoint.preflight import (
     Surroundings,
     find_hazards,
     too_recent,
+    undo_for,
 )
 from stillpoint.recovery_point import creation_tags, image_name
 from stillpoint.tags import Cycle, Tag, iso, portable
@@ -47,7 +49,13 @@ def prepare_backup(
     instances = ec2.instances_by_id([member.instance_id for member in planned])
     present = [instances[m.instance_id] for m in planned if m.instance_id in instances]
     methods = {member.instance_id: member.method.value for member in planned}
-    around = read_surroundings(present, methods, settings.kms_key_arns)
+    around = read_surroundings(
+        present,
+        methods,
+        settings.kms_key_arns,
+        scripts={member.instance_id: member.scripts for member in planned},
+        freeze_document=settings.freeze_document,
+    )
     findings = [
         finding
         for member in planned
@@ -71,9 +79,27 @@ def prepare_backup(
             "members": [],
             "refusals": [_told(finding) | {"state": finding.state} for finding in refusals],
             "warnings": warnings,
+            "isolates": False,
+            "rejoins": False,
         }
     _wait_for_room(present, methods, around, now)
-    _write_ahead(present, execution, occurrence, now)
+    undos = {
+        member.instance_id: undo_for(
+            instances[member.instance_id],
+            method=member.method.value,
+            accepted=member.accept,
+            surroundings=around[member.instance_id],
+            scripts=bool(member.scripts),
+            mute=settings.mute_alarms,
+        )
+        for member in planned
+    }
+    _write_ahead(present, execution, occurrence, undos, now)
+    isolates = any(undos.values())
+    freezes = any(
+        member.method is Method.FREEZE and instances[member.instance_id].state == "running"
+        for member in planned
+    )
     return {
         "members": [
             {
@@ -82,6 +108,7 @@ def prepare_backup(
                 "method": member.method.value,
                 "order": member.order,
                 "state_before": instances[member.instance_id].state,
+                "platform": instances[member.instance_id].platform,
                 "image_name": image_name(member.instance_id, occurrence, attempt),
                 "description": f"Made by Stillpoint of {member.instance_id} for the occurrence"
                 f" {iso(occurrence)}",
@@ -99,6 +126,8 @@ def prepare_backup(
         ],
         "refusals": [],
         "warnings": warnings,
+        "isolates": isolates,
+        "rejoins": isolates or freezes,
     }
 
 
@@ -111,6 +140,7 @@ class _Planned:
     method: Method
     order: int
     accept: frozenset[str]
+    scripts: tuple[str, ...]
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Self:
@@ -121,6 +151,8 @@ class _Planned:
             method=Method(row["method"]),
             order=int(row["order"]),
             accept=frozenset(row["accept"]),
+            # An execution that an earlier version of the planner started has none.
+            scripts=tuple(name for name in (row.get("pre"), row.get("post")) if name),
         )
 
 
@@ -152,14 +184,24 @@ def _wait_for_room(
 
 
 def _write_ahead(
-    instances: Sequence[Instance], execution: str, occurrence: datetime, now: datetime
+    instances: Sequence[Instance],
+    execution: str,
+    occurrence: datetime,
+    undos: Mapping[str, Undo],
+    now: datetime,
 ) -> None:
-    """Write the cycle and the cursor: no instance may be stopped that does not carry them."""
+    """Write the cycle and the cursor: no instance may be stopped that does not carry them.
+
+    With them, in the same call, what may have to be undone around the instance.
+    """
     for instance in instances:
         tags = handled_tag(instance, occurrence)
         cycle = Cycle.parse(instance.tags.get(Tag.CYCLE, ""))
         if cycle is None or (cycle.execution, cycle.state_before) != (execution, instance.state):
             tags[Tag.CYCLE] = Cycle(execution, instance.state, now).render()
+        undo = undos[instance.instance_id]
+        if undo:
+            tags[Tag.UNDO] = undo.render()
         if tags:
             ec2.create_tags([instance.instance_id], tags)
 

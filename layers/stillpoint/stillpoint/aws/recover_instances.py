@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, assert_never
@@ -12,6 +12,12 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from stillpoint.aws import aftermath, ec2, executions, images
 from stillpoint.aws.executions import Execution
+from stillpoint.aws.left_behind import (
+    OUT_OF_SERVICE_AFTER,
+    Left,
+    rejoin_left,
+    report_out_of_service,
+)
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.settings import RecoverSettings
 from stillpoint.aws.stranded import report_stranded
@@ -20,7 +26,7 @@ from stillpoint.errors import AwsRefused, MalformedInput, RecoveryIncomplete, St
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
 from stillpoint.plan import execution_name
-from stillpoint.recovery import SETTLED_AFTER, Step, must_alert, next_step
+from stillpoint.recovery import Step, must_alert
 from stillpoint.tags import Cycle, Tag
 
 PATIENCE = timedelta(seconds=90)
@@ -38,21 +44,6 @@ _CUT_OFF = (
     "Stillpoint puts the instances back in the state they were in before, and tries the backup"
     " again if an attempt is left. A message follows if that does not work."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """An instance that carries the cycle of an execution which is not running."""
-
-    instance: Instance
-    cycle: Cycle
-    execution: Execution | None
-
-    def next_step(self, now: datetime) -> Step:
-        """Return what to do about it, once the execution's last call has taken effect."""
-        ended = self.execution.ended_at if self.execution else None
-        settled = ended is None or now - ended >= SETTLED_AFTER
-        return next_step(self.cycle, self.instance.state, settled=settled)
 
 
 def recover_instances(event: Mapping[str, Any], settings: RecoverSettings) -> dict[str, Any]:
@@ -91,6 +82,7 @@ class _Recovery:
         self._began = time.monotonic()
         self._known: dict[str, Execution | None] = {}
         self._told: dict[str, str] = {}
+        self._scripts_failed: dict[str, str] = {}
         self._cleared_up: set[str] = set()
         self._event_of = ""
         self.failures: dict[str, str] = {}
@@ -182,18 +174,44 @@ class _Recovery:
             self.waiting.add(instance_id)
             tell = partial(self._tell_stranded, row, refused, now)
             self.attempt(f"telling of {instance_id}", tell)
+        left_out = self._rejoin([row for row, step in steps if step is Step.RELEASE], now)
         for row, step in steps:
             match step:
                 case Step.START:
                     pass
                 case Step.WAIT:
                     self.waiting.add(row.instance.instance_id)
+                case Step.RELEASE if row.instance_id in left_out:
+                    self.waiting.add(row.instance_id)
                 case Step.RELEASE:
                     self.attempt(row.instance.instance_id, partial(self._release, row, now))
                 case Step.FORGET:
                     logger.info("An instance is gone", extra={"id": row.instance.instance_id})
                 case _:
                     assert_never(step)
+
+    def _rejoin(self, rows: list[Left], now: datetime) -> frozenset[str]:
+        """Put those that run again back into service; return which are not there yet."""
+        timeout = self._settings.script_timeout_seconds
+        found = rejoin_left(rows, now, script_timeout_seconds=timeout)
+        self._scripts_failed.update(found.failures)
+        for row in rows:
+            why = found.waiting.get(row.instance_id)
+            late = now - row.left_at >= OUT_OF_SERVICE_AFTER and must_alert(row.cycle, now)
+            if why and late and row.instance_id not in self._told:
+                tell = partial(self._tell_late, row, why, now)
+                self.attempt(f"telling of {row.instance_id}", tell)
+        return frozenset(found.waiting)
+
+    def _tell_late(self, row: Left, why: str, now: datetime) -> None:
+        """Tell people that an instance is not back in service, and note on it that they know."""
+        self._tell_out_of_service(row, f"It waits: {why}.", now)
+        self._told[row.instance_id] = row.instance.state_reason
+        _note_alert(row, now)
+
+    def _tell_out_of_service(self, row: Left, why: str, now: datetime) -> None:
+        metrics.add_metric(EventName.INSTANCE_OUT_OF_SERVICE, MetricUnit.Count, 1)
+        report_out_of_service(self._settings.topic_arn, row, why, now)
 
     def _tell_stranded(self, row: Left, refused: str, now: datetime) -> None:
         """Tell people if it is time to, or if EC2 has given a new reason since they were told."""
@@ -213,24 +231,28 @@ class _Recovery:
             execution_arn=row.execution.arn if row.execution else None,
         )
         self._told[instance.instance_id] = instance.state_reason
-        alerted = replace(row.cycle, alerted_at=now)
-        ec2.create_tags([instance.instance_id], {Tag.CYCLE: alerted.render()})
+        _note_alert(row, now)
 
     def _release(self, row: Left, now: datetime) -> None:
         """Take the tag off last: without it, no sweep comes back for what is not done yet."""
         instance_id = row.instance.instance_id
         if row.execution is not None:
             self._even_if_refused(row.execution.name, partial(self._clear_up, row.execution))
+        if instance_id in self._scripts_failed:
+            tell = partial(self._tell_out_of_service, row, self._scripts_failed[instance_id], now)
+            self._even_if_refused(f"the post-script of {instance_id}", tell)
         if row.cycle.alerted_at is not None or instance_id in self._told:
             tell = partial(self._tell_recovered, row.instance, now)
             self._even_if_refused(f"the all-clear of {instance_id}", tell)
-        ec2.delete_tag(instance_id, Tag.CYCLE, row.instance.tags[Tag.CYCLE])
+        for tag in (Tag.UNDO, Tag.CYCLE):
+            if tag in row.instance.tags:
+                ec2.delete_tag(instance_id, tag, row.instance.tags[tag])
         self.recovered.add(instance_id)
 
     def _tell_recovered(self, instance: Instance, now: datetime) -> None:
         metrics.add_metric(EventName.INSTANCE_RECOVERED, MetricUnit.Count, 1)
         report = InstanceReport(
-            instance.instance_id, instance.name, instance.state, "It was started by the recovery."
+            instance.instance_id, instance.name, instance.state, "The recovery has put it back."
         )
         event = Event(EventName.INSTANCE_RECOVERED, now, (report,), _RECOVERED)
         publish(self._settings.topic_arn, event)
@@ -321,6 +343,12 @@ def _is_down(instance: Instance) -> bool:
     if cycle is None or cycle.state_before != "running":
         return False
     return instance.state in {"stopping", "stopped", "pending"}
+
+
+def _note_alert(row: Left, now: datetime) -> None:
+    """Write on an instance that people were told now."""
+    alerted = replace(row.cycle, alerted_at=now)
+    ec2.create_tags([row.instance_id], {Tag.CYCLE: alerted.render()})
 
 
 def _start(instance: Instance) -> str:

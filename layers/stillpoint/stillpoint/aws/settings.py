@@ -3,186 +3,10 @@
 import os
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from functools import partial
+from typing import Annotated, Self, get_type_hints
 
 from stillpoint.errors import MissingSetting
-
-
-@dataclass(frozen=True, slots=True)
-class Safeguards:
-    """What is done with a recovery point once it is available.
-
-    `share_with` are the ids of AWS accounts. `lock_days` is how long its snapshots are locked
-    from the capture on, and 0 if they are not.
-    """
-
-    share_with: tuple[str, ...]
-    deregistration_protection: bool
-    lock_days: int
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Read the settings, or raise MissingSetting with the variable's name."""
-        return cls(
-            share_with=_list("SHARE_WITH_ACCOUNTS"),
-            deregistration_protection=_text("DEREGISTRATION_PROTECTION") == "true",
-            lock_days=_number("SNAPSHOT_LOCK_DAYS"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PlanSettings:
-    """What `plan_backups` needs to know of its stack."""
-
-    stack_name: str
-    state_machine_arn: str
-    topic_arn: str
-    time_zone: str
-    default_time: str
-    default_retain: str
-    catch_up: timedelta
-    max_concurrent: int
-    max_attempts: int
-    copy_regions: tuple[str, ...]
-    lock_days: int
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Read the settings, or raise MissingSetting with the variable's name."""
-        return cls(
-            stack_name=_text("STACK_NAME"),
-            state_machine_arn=_text("STATE_MACHINE_ARN"),
-            topic_arn=_text("TOPIC_ARN"),
-            time_zone=_text("TIME_ZONE"),
-            default_time=_text("DEFAULT_TIME"),
-            default_retain=_text("DEFAULT_RETAIN"),
-            catch_up=timedelta(hours=_number("CATCH_UP_HOURS")),
-            max_concurrent=_number("MAX_CONCURRENT_BACKUPS"),
-            max_attempts=_number("MAX_ATTEMPTS"),
-            copy_regions=_list("COPY_REGIONS"),
-            lock_days=_number("SNAPSHOT_LOCK_DAYS"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PrepareSettings:
-    """What `prepare_backup` needs to know of its stack."""
-
-    stack_name: str
-    kms_key_arns: frozenset[str]
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Read the settings, or raise MissingSetting with the variable's name."""
-        return cls(
-            stack_name=_text("STACK_NAME"),
-            kms_key_arns=frozenset(_list("KMS_KEY_ARNS")),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CompleteSettings:
-    """What `complete_backup` needs to know of its stack."""
-
-    stack_name: str
-    topic_arn: str
-    notify_success: bool
-    shutdown_grace: timedelta
-    safeguards: Safeguards
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Read the settings, or raise MissingSetting with the variable's name."""
-        return cls(
-            stack_name=_text("STACK_NAME"),
-            topic_arn=_text("TOPIC_ARN"),
-            notify_success=_text("NOTIFY_SUCCESS") == "true",
-            shutdown_grace=timedelta(seconds=_number("SHUTDOWN_GRACE_SECONDS")),
-            safeguards=Safeguards.from_env(),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class CopySettings:
-    """What `copy_recovery_points` needs to know of its stack.
-
-    `region` is the stack's own. `kms_key_arns` are the keys that copies are encrypted with, at
-    most one for a Region.
-    """
-
-    stack_name: str
-    region: str
-    topic_arn: str
-    copy_regions: tuple[str, ...]
-    encrypt: bool
-    kms_key_arns: tuple[str, ...]
-    safeguards: Safeguards
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Read the settings, or raise MissingSetting with the variable's name."""
-        return cls(
-            stack_name=_text("STACK_NAME"),
-            region=_text("AWS_REGION"),
-            topic_arn=_text("TOPIC_ARN"),
-            copy_regions=_list("COPY_REGIONS"),
-            encrypt=_text("ENCRYPT_COPIES") == "true",
-            kms_key_arns=_list("COPY_KMS_KEY_ARNS"),
-            safeguards=Safeguards.from_env(),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class PruneSettings:
-    """What `prune_recovery_points` needs to know of its stack; `region` is the stack's own."""
-
-    stack_name: str
-    region: str
-    topic_arn: str
-    time_zone: str
-    default_retain: str
-    copy_regions: tuple[str, ...]
-    final_retention: str
-    max_deletions: int
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Read the settings, or raise MissingSetting with the variable's name."""
-        return cls(
-            stack_name=_text("STACK_NAME"),
-            region=_text("AWS_REGION"),
-            topic_arn=_text("TOPIC_ARN"),
-            time_zone=_text("TIME_ZONE"),
-            default_retain=_text("DEFAULT_RETAIN"),
-            copy_regions=_list("COPY_REGIONS"),
-            final_retention=_text("FINAL_RETENTION"),
-            max_deletions=_number("MAX_DELETIONS_PER_SWEEP"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AlertSettings:
-    """What `alert_stranded` needs to know of its stack."""
-
-    topic_arn: str
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Read the settings, or raise MissingSetting with the variable's name."""
-        return cls(topic_arn=_text("TOPIC_ARN"))
-
-
-@dataclass(frozen=True, slots=True)
-class RecoverSettings:
-    """What `recover_instances` needs to know of its stack."""
-
-    state_machine_arn: str
-    topic_arn: str
-
-    @classmethod
-    def from_env(cls) -> Self:
-        """Read the settings, or raise MissingSetting with the variable's name."""
-        return cls(state_machine_arn=_text("STATE_MACHINE_ARN"), topic_arn=_text("TOPIC_ARN"))
 
 
 def _text(name: str, *, may_be_empty: bool = False) -> str:
@@ -198,6 +22,14 @@ def _list(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
+def _set(name: str) -> frozenset[str]:
+    return frozenset(_list(name))
+
+
+def _flag(name: str) -> bool:
+    return _text(name) == "true"
+
+
 def _number(name: str) -> int:
     text = _text(name)
     try:
@@ -206,3 +38,157 @@ def _number(name: str) -> int:
         raise MissingSetting(
             f"The environment variable {name} must be a whole number, not {text!r}."
         ) from None
+
+
+def _hours(name: str) -> timedelta:
+    return timedelta(hours=_number(name))
+
+
+def _seconds(name: str) -> timedelta:
+    return timedelta(seconds=_number(name))
+
+
+# The variables that several functions have.
+_StackName = Annotated[str, partial(_text, "STACK_NAME")]
+_Region = Annotated[str, partial(_text, "AWS_REGION")]
+_StateMachineArn = Annotated[str, partial(_text, "STATE_MACHINE_ARN")]
+_TopicArn = Annotated[str, partial(_text, "TOPIC_ARN")]
+_TimeZone = Annotated[str, partial(_text, "TIME_ZONE")]
+_DefaultRetain = Annotated[str, partial(_text, "DEFAULT_RETAIN")]
+_CopyRegions = Annotated[tuple[str, ...], partial(_list, "COPY_REGIONS")]
+_LockDays = Annotated[int, partial(_number, "SNAPSHOT_LOCK_DAYS")]
+_ScriptTimeout = Annotated[int, partial(_number, "SCRIPT_TIMEOUT_SECONDS")]
+_FreezeDocument = Annotated[str, partial(_text, "FREEZE_DOCUMENT")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """Settings of which every field is annotated with the function that reads it."""
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Read the settings, or raise MissingSetting with the variable's name."""
+        hints = get_type_hints(cls, include_extras=True)
+        return cls(**{field: hint.__metadata__[0]() for field, hint in hints.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Safeguards(_Settings):
+    """What is done with a recovery point once it is available.
+
+    `share_with` are the ids of AWS accounts. `lock_days` is how long its snapshots are locked
+    from the capture on, and 0 if they are not.
+    """
+
+    share_with: Annotated[tuple[str, ...], partial(_list, "SHARE_WITH_ACCOUNTS")]
+    deregistration_protection: Annotated[bool, partial(_flag, "DEREGISTRATION_PROTECTION")]
+    lock_days: _LockDays
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings(_Settings):
+    """What `plan_backups` needs to know of its stack."""
+
+    stack_name: _StackName
+    state_machine_arn: _StateMachineArn
+    topic_arn: _TopicArn
+    time_zone: _TimeZone
+    default_time: Annotated[str, partial(_text, "DEFAULT_TIME")]
+    default_retain: _DefaultRetain
+    catch_up: Annotated[timedelta, partial(_hours, "CATCH_UP_HOURS")]
+    max_concurrent: Annotated[int, partial(_number, "MAX_CONCURRENT_BACKUPS")]
+    max_attempts: Annotated[int, partial(_number, "MAX_ATTEMPTS")]
+    copy_regions: _CopyRegions
+    lock_days: _LockDays
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareSettings(_Settings):
+    """What `prepare_backup` needs to know of its stack."""
+
+    stack_name: _StackName
+    kms_key_arns: Annotated[frozenset[str], partial(_set, "KMS_KEY_ARNS")]
+    mute_alarms: Annotated[bool, partial(_flag, "MUTE_ALARMS")]
+    freeze_document: _FreezeDocument
+
+
+@dataclass(frozen=True, slots=True)
+class IsolateSettings(_Settings):
+    """What `isolate_instances` needs to know: how long a script may run."""
+
+    script_timeout_seconds: _ScriptTimeout
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeSettings(_Settings):
+    """What `freeze_instances` needs to know: its document, and how long a freeze holds."""
+
+    freeze_document: _FreezeDocument
+    freeze_hold: Annotated[timedelta, partial(_seconds, "FREEZE_HOLD_SECONDS")]
+
+
+@dataclass(frozen=True, slots=True)
+class RejoinSettings(_Settings):
+    """What `rejoin_instances` needs to know of its stack."""
+
+    script_timeout_seconds: _ScriptTimeout
+    freeze_document: _FreezeDocument
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteSettings(_Settings):
+    """What `complete_backup` needs to know of its stack."""
+
+    stack_name: _StackName
+    topic_arn: _TopicArn
+    time_zone: _TimeZone
+    notify_success: Annotated[bool, partial(_flag, "NOTIFY_SUCCESS")]
+    shutdown_grace: Annotated[timedelta, partial(_seconds, "SHUTDOWN_GRACE_SECONDS")]
+    safeguards: Annotated[Safeguards, Safeguards.from_env]
+
+
+@dataclass(frozen=True, slots=True)
+class CopySettings(_Settings):
+    """What `copy_recovery_points` needs to know of its stack.
+
+    `region` is the stack's own. `kms_key_arns` are the keys that copies are encrypted with, at
+    most one for a Region.
+    """
+
+    stack_name: _StackName
+    region: _Region
+    topic_arn: _TopicArn
+    copy_regions: _CopyRegions
+    encrypt: Annotated[bool, partial(_flag, "ENCRYPT_COPIES")]
+    kms_key_arns: Annotated[tuple[str, ...], partial(_list, "COPY_KMS_KEY_ARNS")]
+    safeguards: Annotated[Safeguards, Safeguards.from_env]
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSettings(_Settings):
+    """What `prune_recovery_points` needs to know of its stack; `region` is the stack's own."""
+
+    stack_name: _StackName
+    region: _Region
+    topic_arn: _TopicArn
+    time_zone: _TimeZone
+    default_retain: _DefaultRetain
+    copy_regions: _CopyRegions
+    final_retention: Annotated[str, partial(_text, "FINAL_RETENTION")]
+    max_deletions: Annotated[int, partial(_number, "MAX_DELETIONS_PER_SWEEP")]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings(_Settings):
+    """What `alert_stranded` needs to know of its stack."""
+
+    topic_arn: _TopicArn
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverSettings(_Settings):
+    """What `recover_instances` needs to know of its stack."""
+
+    state_machine_arn: _StateMachineArn
+    topic_arn: _TopicArn
+    script_timeout_seconds: _ScriptTimeout

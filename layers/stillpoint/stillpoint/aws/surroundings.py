@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import batched
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -11,12 +12,14 @@ from stillpoint.aws import ec2
 from stillpoint.aws.client import client, error_code, translated
 from stillpoint.aws.images import find_snapshots, in_batches
 from stillpoint.aws.keys import describe_key
+from stillpoint.aws.scripts import find_problems
+from stillpoint.aws.standby import read_memberships
+from stillpoint.aws.targets import find_targets
 from stillpoint.aws.telemetry import logger
 from stillpoint.aws.volumes import Volume, volumes_attached_to
 from stillpoint.errors import StillpointError
 from stillpoint.instance import Instance
 from stillpoint.preflight import (
-    Membership,
     ScheduledEvent,
     SpotRequest,
     Surroundings,
@@ -24,12 +27,12 @@ from stillpoint.preflight import (
     is_stopped_by,
     is_t3_on_host,
 )
+from stillpoint.scripts import ScriptProblems
+from stillpoint.targets import names_of_the_last, without_handled
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-_MEMBERS = 50
-"""Instances that one page holds (Auto Scaling API Reference, DescribeAutoScalingInstances)."""
 _STATUSES = 100
 """Instances that one call may name (EC2 API Reference, DescribeInstanceStatus)."""
 _INCOMPLETE = frozenset({"pending", "error"})
@@ -37,16 +40,24 @@ _INCOMPLETE = frozenset({"pending", "error"})
 ConcurrentSnapshotLimitExceeded)."""
 
 
+_NO_SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+
 def read_surroundings(
-    instances: Iterable[Instance], methods: Mapping[str, str], granted_keys: Collection[str]
+    instances: Iterable[Instance],
+    methods: Mapping[str, str],
+    granted_keys: Collection[str],
+    scripts: Mapping[str, tuple[str, ...]] = _NO_SCRIPTS,
+    freeze_document: str = "",
 ) -> dict[str, Surroundings]:
     """Return what surrounds each of the instances, by id.
 
     `methods` are those of the members of the backup by instance id, `granted_keys` the ARNs of
-    the KMS keys that the stack may use. What matters to a stop is read for those that the backup
-    stops, and no call is made that concerns none of the members. Raises AwsRefused or
-    AwsUnavailable if AWS does not tell what could refuse the backup; what could only give a
-    warning is left out then.
+    the KMS keys that the stack may use. `scripts` are the names of the SSM documents that are run
+    in a member, by instance id, `freeze_document` is that of the stack. What matters to a stop is
+    read for those that the backup stops, and no call is made that concerns none of the members.
+    Raises AwsRefused or AwsUnavailable if AWS does not tell what could refuse the backup; what
+    could only give a warning is left out then.
     """
     present = [each for each in instances if each.state not in {"terminated", "shutting-down"}]
     if not present:
@@ -55,9 +66,16 @@ def read_surroundings(
     volumes = volumes_attached_to([each.instance_id for each in present])
     ways_back = _ways_back(stopping, volumes, granted_keys)
     around = _around_volumes(volumes, frozenset(each.instance_id for each in stopping))
+    problems = find_problems(present, scripts, methods, freeze_document)
     return {
         each.instance_id: replace(
-            ways_back.get(each.instance_id, Surroundings()),
+            _with_the_guest(
+                ways_back.get(each.instance_id, Surroundings()),
+                problems.get(each.instance_id, ScriptProblems()),
+                terminated=each.state == "running"
+                and bool(scripts.get(each.instance_id))
+                and ec2.is_terminated_by_a_shutdown(each.instance_id),
+            ),
             volumes=tuple(
                 around[volume.volume_id]
                 for volume in volumes
@@ -66,6 +84,18 @@ def read_surroundings(
         )
         for each in present
     }
+
+
+def _with_the_guest(
+    around: Surroundings, problems: ScriptProblems, *, terminated: bool
+) -> Surroundings:
+    return replace(
+        around,
+        shutdown_terminates=terminated,
+        script_problem=problems.script_problem,
+        not_managed=problems.not_managed,
+        freeze_problem=problems.freeze_problem,
+    )
 
 
 def _ways_back(
@@ -78,7 +108,12 @@ def _ways_back(
     with_store = ec2.types_with_instance_store([each.instance_type for each in stopping])
     ungranted, unusable = _bad_keys(ids, volumes, granted_keys)
     spot = _spot_requests([each.instance_id for each in stopping if each.lifecycle == "spot"])
-    members = _memberships([each.instance_id for each in stopping if each.auto_scaling_group])
+    members = read_memberships([each.instance_id for each in stopping if each.auto_scaling_group])
+    targets = find_targets(stopping)
+    handled = {
+        instance_id: member.sizes.target_groups if member.sizes else ()
+        for instance_id, member in members.items()
+    }
     unlimited = _with_unlimited_credits(
         [each.instance_id for each in stopping if is_t3_on_host(each)]
     )
@@ -100,6 +135,8 @@ def _ways_back(
             unlimited_credits=each.instance_id in unlimited,
             cluster=each.placement.group in clusters,
             events=events.get(each.instance_id, ()),
+            targets=without_handled(targets[each.instance_id], handled.get(each.instance_id, ())),
+            last_target_of=names_of_the_last(targets[each.instance_id]),
         )
         for each in stopping
     }
@@ -189,18 +226,6 @@ def _spot_request(row: Mapping[str, Any]) -> SpotRequest:
     elif row.get("AvailabilityZoneGroup"):
         group = f"the Availability Zone group {row['AvailabilityZoneGroup']}"
     return SpotRequest(row.get("Type") == "persistent", row.get("State", "unknown"), group)
-
-
-def _memberships(instance_ids: Collection[str]) -> dict[str, Membership]:
-    found = {}
-    with translated("reading the members of Auto Scaling groups"):
-        for batch in batched(instance_ids, _MEMBERS, strict=False):
-            answer = client("autoscaling").describe_auto_scaling_instances(InstanceIds=list(batch))
-            for row in answer["AutoScalingInstances"]:
-                found[row["InstanceId"]] = Membership(
-                    row["AutoScalingGroupName"], row["LifecycleState"]
-                )
-    return found
 
 
 def _with_unlimited_credits(instance_ids: Collection[str]) -> frozenset[str]:

@@ -1,0 +1,121 @@
+"""Instances that an ended execution has left behind, and putting them back into service."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from stillpoint.aws.executions import Execution
+from stillpoint.aws.isolate_instances import ScriptedMember, undo_of
+from stillpoint.aws.notifications import publish
+from stillpoint.aws.rejoin_instances import Returning, rejoin
+from stillpoint.aws.telemetry import logger
+from stillpoint.errors import MalformedInput
+from stillpoint.instance import Instance
+from stillpoint.messages import Event, EventName, InstanceReport
+from stillpoint.recovery import SETTLED_AFTER, Step, next_step
+from stillpoint.tags import Cycle, Tag
+
+OUT_OF_SERVICE_AFTER = timedelta(minutes=10)
+"""How long after its execution an instance may rejoin before people are told that it does not."""
+
+_REMEDY = (
+    "Stillpoint goes on trying. What it waits for is said above; the tag stillpoint:undo on the"
+    " instance names all that it still has to put back. Do it by hand if it cannot wait: register"
+    " the instance with its target groups, or let it exit Standby."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An instance that carries the cycle of an execution which is not running."""
+
+    instance: Instance
+    cycle: Cycle
+    execution: Execution | None
+
+    @property
+    def instance_id(self) -> str:
+        """The instance's id."""
+        return self.instance.instance_id
+
+    @property
+    def left_at(self) -> datetime:
+        """When its execution ended, or took charge of it if nobody knows."""
+        ended = self.execution.ended_at if self.execution else None
+        return ended or self.cycle.since
+
+    def next_step(self, now: datetime) -> Step:
+        """Return what to do about it, once the execution's last call has taken effect."""
+        ended = self.execution.ended_at if self.execution else None
+        settled = ended is None or now - ended >= SETTLED_AFTER
+        return next_step(self.cycle, self.instance.state, settled=settled)
+
+    def returning(self) -> Returning:
+        """Return it with its scripts: those of its backup, or of its tags if that is forgotten.
+
+        Raises MalformedInput if the tag that says what is to be undone cannot be read.
+        """
+        backup = json.loads(self.execution.input) if self.execution else {"members": []}
+        rows = {row["instance_id"]: row for row in backup["members"]}
+        by_its_tags = {
+            "instance_id": self.instance_id,
+            "name": self.instance.name,
+            "order": 0,
+            "accept": [],
+            "pre": self.instance.tags.get(Tag.PRE),
+            "post": self.instance.tags.get(Tag.POST),
+        }
+        member = ScriptedMember.read(rows.get(self.instance_id, by_its_tags))
+        return Returning(self.instance, undo_of(self.instance), member)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoined:
+    """How far instances have come, in words, by instance id; one in neither needs nothing more."""
+
+    waiting: dict[str, str]
+    failures: dict[str, str]
+
+
+def rejoin_left(rows: Iterable[Left], now: datetime, *, script_timeout_seconds: int) -> Rejoined:
+    """Take the next steps to put instances back into service that run again.
+
+    One whose tag cannot be read, or whose steps fail, waits and holds up no other.
+    """
+    found = Rejoined({}, {})
+    groups: dict[str, list[tuple[Left, Returning]]] = defaultdict(list)
+    for row in rows:
+        if Tag.UNDO in row.instance.tags:
+            try:
+                groups[row.cycle.execution].append((row, row.returning()))
+            except MalformedInput as error:
+                logger.exception("An instance cannot be put back into service")
+                found.waiting[row.instance_id] = str(error)
+    for execution, group in groups.items():
+        progress = rejoin(
+            execution,
+            [returning for _, returning in group],
+            since=min(row.left_at for row, _ in group),
+            now=now,
+            script_timeout_seconds=script_timeout_seconds,
+        )
+        found.waiting.update(progress.waiting)
+        found.failures.update(progress.failures)
+    return found
+
+
+def report_out_of_service(topic_arn: str, row: Left, why: str, now: datetime) -> None:
+    """Publish InstanceOutOfService."""
+    report = InstanceReport(row.instance_id, row.instance.name, row.instance.state, why)
+    publish(
+        topic_arn,
+        Event(
+            EventName.INSTANCE_OUT_OF_SERVICE,
+            now,
+            (report,),
+            _REMEDY,
+            execution_arn=row.execution.arn if row.execution else None,
+        ),
+    )
