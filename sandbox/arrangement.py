@@ -1,9 +1,12 @@
-"""Putting a scenario's instances behind load balancers, into Auto Scaling groups, under alarms."""
+"""Putting a scenario's instances behind load balancers, into Auto Scaling groups, under alarms.
+
+And the documents for their scripts into Systems Manager.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from sandbox.scenario import AutoScalingGroupSpec, Scenario, TargetGroupSpec
+from sandbox.scenario import AutoScalingGroupSpec, DocumentSpec, Scenario, TargetGroupSpec
 
 
 class Caller(Protocol):
@@ -15,7 +18,9 @@ class Caller(Protocol):
 
 
 def arrange(scenario: Scenario, ids: Mapping[str, str], call: Caller) -> None:
-    """Make the groups and alarms of a scenario and put the instances there, given their ids."""
+    """Make the groups, alarms and documents of a scenario and put the instances there, by id."""
+    for document in scenario.documents:
+        _make_document(document, call)
     arns = {spec.name: _make_target_group(spec, call) for spec in scenario.target_groups}
     for group in scenario.auto_scaling_groups:
         members = [
@@ -28,6 +33,18 @@ def arrange(scenario: Scenario, ids: Mapping[str, str], call: Caller) -> None:
             call("elbv2", "RegisterTargets", TargetGroupArn=arns[name], Targets=[target])
         for alarm in spec.alarms:
             _make_alarm(alarm, ids[spec.name], call)
+
+
+def _make_document(spec: DocumentSpec, call: Caller) -> None:
+    """Make a document that may be run as a script."""
+    call(
+        *("ssm", "CreateDocument"),
+        Name=spec.name,
+        Content=spec.text(),
+        DocumentFormat="YAML",
+        DocumentType="Command",
+        Tags=[{"Key": "DLMScriptsAccess", "Value": "true"}],
+    )
 
 
 def _make_target_group(spec: TargetGroupSpec, call: Caller) -> str:

@@ -1,6 +1,7 @@
 """The main job in front of your eyes: deploy, let the schedule rule fire, check every claim."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -19,6 +20,10 @@ from sandbox.tables import HEADINGS, aligned, copy_lines, outcome_row, point_lin
 REPORT: Final = ROOT / "build" / "demo" / "report.json"
 FLEET: Final = "fleet"
 HALTED: Final = "PruningHalted"
+REFUSED: Final = "BackupRefused"
+type Trails = dict[str, dict[str, list[str]]]
+"""The states that each instance was seen in in its groups, one after the other."""
+
 REPORTED: Final = (
     "name",
     "instance_id",
@@ -27,6 +32,7 @@ REPORTED: Final = (
     "image_id",
     "consistency",
     "dirty_bytes",
+    "quiesced",
     "downtime_seconds",
     "floor_seconds",
     "state_before",
@@ -38,6 +44,9 @@ REPORTED: Final = (
     "expired",
     "oldest",
     "copies",
+    "scripts",
+    "frozen",
+    "service",
 )
 
 
@@ -60,30 +69,34 @@ def main(*, scale: float | None, seed: int | None, port: int) -> int:
             f"Launching {len(chosen.instances)} instances; in 3 minutes of their time they are due."
         )
         fleet = fleets.launch(running, chosen)
-        settled = _watch(running, chosen, fleet, console)
+        settled, trails = _watch(running, chosen, fleet, console)
         report = run.conclude(running, chosen, fleet, settled=settled)
-    _show(console, report, scale)
+    _show(console, report, trails, scale)
     _write(report, scale)
     console.print(f"Report: {REPORT.relative_to(ROOT)}")
     return 1 if report.failures else 0
 
 
-def _watch(running: Session, chosen: Scenario, fleet: fleets.Fleet, console: Console) -> bool:
+def _watch(
+    running: Session, chosen: Scenario, fleet: fleets.Fleet, console: Console
+) -> tuple[bool, Trails]:
+    """Show the fleet until it has settled; return whether it has, and what was seen around it."""
     if not console.is_terminal:
-        return run.settle(running, chosen, fleet, PlainProgress(console.print))
+        plain = PlainProgress(console.print)
+        return run.settle(running, chosen, fleet, plain), plain.trails
     with LiveProgress(console) as progress:
-        return run.settle(running, chosen, fleet, progress)
+        return run.settle(running, chosen, fleet, progress), progress.trails
 
 
-def _show(console: Console, report: run.Report, scale: float) -> None:
+def _show(console: Console, report: run.Report, trails: Trails, scale: float) -> None:
     console.print(
         f"\nTime ran {scale:g} times as fast as real time; all figures are simulated seconds.\n"
     )
     _show_table(console, report.outcomes)
-    console.print("\nWhy, as written on the recovery point or on the instance:")
-    for outcome in report.outcomes:
-        if outcome.reason:
-            console.print(f"  {outcome.name}: {outcome.reason}")
+    why = [f"{each.name}: {each.reason}" for each in report.outcomes if each.reason]
+    _show_lines(console, "Why, as written on the recovery point or on the instance", why)
+    _show_lines(console, "Around the instances, as it was seen", around_lines(report, trails))
+    _show_lines(console, "Refused, as its message says", refusal_lines(report))
     halted = {
         f"{message.event}: {message.body.get('why')}"
         for message in report.messages
@@ -97,7 +110,7 @@ def _show(console: Console, report: run.Report, scale: float) -> None:
         console.print(f"  {message.subject}")
     console.print()
     for line in [*report.remarks, *(f"FAILED  {failure}" for failure in report.failures)]:
-        console.print(line)
+        console.print(_folded(console, line, indent=""))
     if not report.failures:
         console.print(
             "Every claim is true, every instance is in the state it should be in, and every "
@@ -109,7 +122,38 @@ def _show_lines(console: Console, heading: str, lines: list[str]) -> None:
     if lines:
         console.print(f"\n{heading}:")
     for line in lines:
-        console.print(f"  {line}")
+        console.print(_folded(console, line))
+
+
+def _folded(console: Console, line: str, indent: str = "  ") -> str:
+    """Return an indented line, on a terminal in as many lines as it takes."""
+    if not console.is_terminal:
+        return f"{indent}{line}"
+    more = f"{indent}    "
+    return textwrap.fill(line, console.width, initial_indent=indent, subsequent_indent=more)
+
+
+def around_lines(report: run.Report, trails: Trails) -> list[str]:
+    """What was done around the instances: groups, scripts and freezes, one line each."""
+    lines = []
+    for outcome in report.outcomes:
+        moves = [each for each in trails.get(outcome.name, {}).items() if len(each[1]) > 1]
+        lines += [f"{outcome.name}: in {group}: {', '.join(trail)}" for group, trail in moves]
+        if outcome.scripts:
+            lines.append(f"{outcome.name}: exit codes of its scripts: {outcome.scripts}")
+        if outcome.frozen:
+            lines.append(f"{outcome.name}: its file systems were frozen for {outcome.frozen}")
+    return lines
+
+
+def refusal_lines(report: run.Report) -> list[str]:
+    """What the messages say of each refused instance, and what to do."""
+    return [
+        f"{row['name']}: {row['why']} What to do: {message.body['remedy']}"
+        for message in report.messages
+        if message.event == REFUSED
+        for row in message.body["instances"]
+    ]
 
 
 def _show_table(console: Console, outcomes: list[Outcome]) -> None:

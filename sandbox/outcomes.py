@@ -1,9 +1,10 @@
 """What became of each instance: what the product claims, beside what the EC2 model knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from sandbox import around
 from sandbox.fleet import Fleet
 from sandbox.session import Session
 
@@ -14,6 +15,7 @@ STATUS: Final = {
     "RUNNING": "running",
 }
 AT_REST_LEVELS: Final = frozenset({"file-system", "application"})
+APPLICATION: Final = "application"
 METHOD_TAG: Final = "stillpoint:method"
 LEVEL_TAG: Final = "stillpoint:consistency"
 PROBLEM_TAG: Final = "stillpoint:problem"
@@ -44,11 +46,12 @@ class CopyOutcome:
     consistency: str
     dirty_bytes: int
     lacks: list[str]
+    quiesced: bool = True
 
     @property
     def claim_is_false(self) -> bool:
-        """Whether a level is claimed that the page cache contradicts."""
-        return self.consistency in AT_REST_LEVELS and self.dirty_bytes != 0
+        """Whether a level is claimed that the page cache or the applications contradict."""
+        return _is_false(self.consistency, self.dirty_bytes, quiesced=self.quiesced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,10 @@ class Outcome:
     Seconds are simulated; image, dirty bytes and downtime are None if there is none. `images` are
     those of this run. `kept` counts the recovery points in its own Region, `expired` those that
     are gone; `oldest` is the occurrence of the oldest one, `retain` what the newest one says, and
-    `retain_before` what the one before it says.
+    `retain_before` what the one before it says. `quiesced` says whether its applications were at
+    rest at each snapshot of the image, `scripts` are those that ended in it, with their exit codes,
+    `frozen` is how its file systems were frozen, in words; `service` is where it is in service, and
+    how.
     """
 
     name: str
@@ -80,11 +86,15 @@ class Outcome:
     expired: int = 0
     oldest: str = ""
     copies: tuple[CopyOutcome, ...] = ()
+    quiesced: bool = True
+    scripts: str = ""
+    frozen: str = ""
+    service: str = ""
 
     @property
     def claim_is_false(self) -> bool:
-        """Whether a level is claimed that the page cache contradicts."""
-        return self.consistency in AT_REST_LEVELS and self.dirty_bytes != 0
+        """Whether a level is claimed that the page cache or the applications contradict."""
+        return _is_false(self.consistency, self.dirty_bytes, quiesced=self.quiesced)
 
     @property
     def in_its_state(self) -> bool:
@@ -103,7 +113,10 @@ def outcomes_of(
     """What became of every instance, given the EC2 model's report and all executions."""
     instances = {each["instance_id"]: each for each in truth["instances"]}
     return [
-        _outcome(name, fleet, instances[instance_id], truth["images"], executions)
+        replace(
+            _outcome(name, fleet, instances[instance_id], truth["images"], executions),
+            service=around.in_words(around.service(truth, instance_id)),
+        )
         for name, instance_id in fleet.ids.items()
     ]
 
@@ -153,6 +166,9 @@ def _outcome(
         expired=sum(1 for each in images if _has_expired(each, instance_id)),
         oldest=min((each["tags"][OCCURRENCE_TAG] for each in points), default=""),
         copies=tuple(_copy(each, newest) for each in copies(images, newest)) if newest else (),
+        quiesced=newest is None or newest["application"],
+        scripts=around.scripts(instance),
+        frozen=around.frozen(instance),
     )
 
 
@@ -224,7 +240,14 @@ def _copy(image: dict[str, Any], source: dict[str, Any]) -> CopyOutcome:
         consistency=tags.get(LEVEL_TAG, ""),
         dirty_bytes=image["dirty_bytes"],
         lacks=[key for key in TOLD_BY_COPIES if tags.get(key) != wanted.get(key)],
+        quiesced=image["application"],
     )
+
+
+def _is_false(level: str, dirty_bytes: int | None, *, quiesced: bool) -> bool:
+    """Say whether more is claimed of an image than the model knows to be true."""
+    dirty = level in AT_REST_LEVELS and dirty_bytes != 0
+    return dirty or (level == APPLICATION and not quiesced)
 
 
 def _judge(execution: dict[str, Any] | None, tags: dict[str, str]) -> tuple[str, str]:

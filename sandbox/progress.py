@@ -1,7 +1,7 @@
 """Who is in which phase, while it happens: a table that redraws itself, or one line per change."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sandbox import around
 from sandbox.fleet import Fleet
 from sandbox.outcomes import (
     HOLD_TAG,
@@ -24,13 +25,17 @@ from sandbox.outcomes import (
 from sandbox.phases import phase_by_state
 from sandbox.session import Message, Session
 
-HEADINGS: Final = ("instance", "method", "EC2 state", "phase", "step", "points", "copy")
+HEADINGS: Final = ("instance", "method", "EC2 state", "phase", "step", "points", "around it")
+COPIED: Final = {"pending": "copying", "available": "copied"}
 COLOURS: Final = {"running": "green", "stopped": "red"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One instance now: `points` recovery points can be used; `copied` is told of the newest."""
+    """One instance now: `points` recovery points can be used; `copied` is told of the newest.
+
+    `guest` is what goes on in it, `service` its states in the groups that it serves in, by name.
+    """
 
     name: str
     method: str
@@ -39,6 +44,8 @@ class Row:
     step: str
     points: int
     copied: str
+    guest: str = ""
+    service: dict[str, str] = field(default_factory=dict)
 
 
 class Progress(Protocol):
@@ -69,6 +76,8 @@ def rows(session: Session, fleet: Fleet, phases: dict[str, str]) -> list[Row]:
             where.get(instance_id) or _without_backup(truth[instance_id]["tags"]),
             len(points[instance_id]),
             _copied(report["images"], points[instance_id]),
+            around.in_the_guest(truth[instance_id]),
+            around.service(report, instance_id),
         )
         for name, instance_id in fleet.ids.items()
     ]
@@ -113,23 +122,57 @@ def deployed_phases(session: Session) -> dict[str, str]:
     return phase_by_state(machine["definition"])
 
 
-class PlainProgress:
+class Watch:
+    """Looks at the fleet, and remembers in which states each instance was seen in its groups.
+
+    `trails` are these states, one after the other, by the names of the instance and the group.
+    """
+
+    def __init__(self) -> None:
+        self.trails: dict[str, dict[str, list[str]]] = {}
+        self._phases: dict[str, str] = {}
+
+    def look(self, session: Session, fleet: Fleet) -> list[Row]:
+        """Return every instance as it is now."""
+        self._phases = self._phases or deployed_phases(session)
+        found = rows(session, fleet, self._phases)
+        for row in found:
+            self._follow(row)
+        return found
+
+    def around(self, row: Row) -> str:
+        """Return what goes on in an instance and how it serves in its groups, in a few words."""
+        states = {group: trail[-1] for group, trail in self.trails.get(row.name, {}).items()}
+        return ", ".join(filter(None, [row.guest, around.in_words(states)]))
+
+    def _follow(self, row: Row) -> None:
+        """Note the states of an instance that are new, from the first in which it served."""
+        trails = self.trails.setdefault(row.name, {})
+        served = {group for group, state in row.service.items() if state in around.SERVING}
+        for group in sorted(trails.keys() | served):
+            state = row.service.get(group, around.NOT_REGISTERED)
+            trail = trails.setdefault(group, [])
+            if trail[-1:] != [state]:
+                trail.append(state)
+
+
+class PlainProgress(Watch):
     """One line per instance and phase, for logs and for consoles that are none."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
         self._say = say
-        self._phases: dict[str, str] = {}
         self._seen: dict[str, str] = {}
         self._copied: dict[str, str] = {}
+        self._around: dict[str, str] = {}
         self._points: dict[str, int] = {}
         self._told: dict[str, int] = {}
         self._now = ""
 
     def update(self, session: Session, fleet: Fleet) -> None:
-        """Say which instances have entered another phase."""
-        self._phases = self._phases or deployed_phases(session)
+        """Say which instances have entered another phase, and what has changed around them."""
         self._now = _clock(session)
-        for row in rows(session, fleet, self._phases):
+        for row in self.look(session, fleet):
             reached = row.phase or row.step
             if reached and self._seen.get(row.name) != reached:
                 self._seen[row.name] = reached
@@ -137,6 +180,10 @@ class PlainProgress:
             if row.copied and self._copied.get(row.name) != row.copied:
                 self._copied[row.name] = row.copied
                 self._say(f"{self._now}  {row.name:10} copy in {row.copied}")
+            now = self.around(row)
+            if now and self._around.get(row.name) != now:
+                self._say(f"{self._now}  {row.name:10} {now}")
+            self._around[row.name] = now
             self._count(row)
 
     def _count(self, row: Row) -> None:
@@ -155,13 +202,13 @@ class PlainProgress:
         self._say(f"{self._now}  SNS        {message.subject}")
 
 
-class LiveProgress:
+class LiveProgress(Watch):
     """A table on a terminal that is redrawn in place; use it in a `with` block."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._console = console
         self._live = Live(console=console, refresh_per_second=8)
-        self._phases: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -177,14 +224,15 @@ class LiveProgress:
 
     def update(self, session: Session, fleet: Fleet) -> None:
         """Redraw the table."""
-        self._phases = self._phases or deployed_phases(session)
         table = Table(title=f"simulated time {_clock(session)}", title_justify="left", expand=False)
         for heading in HEADINGS:
             table.add_column(heading, no_wrap=True)
-        for row in rows(session, fleet, self._phases):
+        for row in self.look(session, fleet):
             state = Text(row.state, style=COLOURS.get(row.state, "yellow"))
             step, points = Text(row.step), str(row.points or "")
-            table.add_row(row.name, row.method, state, row.phase, step, points, row.copied)
+            copied = COPIED.get(row.copied.rpartition(" ")[2], row.copied)
+            beside = ", ".join(filter(None, [self.around(row), copied]))
+            table.add_row(row.name, row.method, state, row.phase, step, points, beside)
         self._live.update(table)
 
     def tell(self, message: Message) -> None:

@@ -9,7 +9,14 @@ from typing import Any
 from sandbox import fleet as fleets
 from sandbox import session as sessions
 from sandbox.fleet import Fleet
-from sandbox.outcomes import Outcome, is_being_copied, lone_snapshots, members, observe
+from sandbox.outcomes import (
+    CopyOutcome,
+    Outcome,
+    is_being_copied,
+    lone_snapshots,
+    members,
+    observe,
+)
 from sandbox.progress import PlainProgress, Progress
 from sandbox.scenario import Expectation, Scenario, last_due
 from sandbox.session import Message, Session
@@ -156,13 +163,12 @@ def judge(scenario: Scenario, outcomes: list[Outcome], messages: list[Message]) 
     A false claim is a failure whatever the file expects.
     """
     failures = [
-        f"{each.name}: claimed {each.consistency}, but its image lacks {each.dirty_bytes} bytes"
+        f"{each.name}: claimed {each.consistency}, but its image {_truth_of(each)}"
         for each in outcomes
         if each.claim_is_false
     ]
     failures += [
-        f"{each.name}: its copy {copy.image_id} claims {copy.consistency}, but lacks "
-        f"{copy.dirty_bytes} bytes"
+        f"{each.name}: its copy {copy.image_id} claims {copy.consistency}, but {_truth_of(copy)}"
         for each in outcomes
         for copy in each.copies
         if copy.claim_is_false
@@ -182,6 +188,13 @@ def judge(scenario: Scenario, outcomes: list[Outcome], messages: list[Message]) 
     return failures
 
 
+def _truth_of(image: Outcome | CopyOutcome) -> str:
+    """Return what the model knows of an image that claims too much."""
+    if image.dirty_bytes:
+        return f"lacks {image.dirty_bytes} bytes"
+    return "was made while its applications were at work"
+
+
 def _differences(outcome: Outcome, expected: Expectation) -> list[str]:
     pairs = [
         ("outcome", expected.outcome, outcome.outcome),
@@ -191,6 +204,8 @@ def _differences(outcome: Outcome, expected: Expectation) -> list[str]:
         ("kept", expected.kept, outcome.kept),
         ("expired", expected.expired, outcome.expired),
         ("copies", expected.copies, [c.region for c in outcome.copies if c.state == "available"]),
+        ("service", expected.service, outcome.service),
+        ("scripts", expected.scripts, outcome.scripts),
     ]
     found = [
         f"{outcome.name}: expected {what} {wanted!r}, found {actual!r}"

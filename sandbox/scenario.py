@@ -24,6 +24,10 @@
     target_groups = ["site"]       # none if left out
     suspended = ["Launch"]         # processes, none if left out
 
+    [[document]]                   # of Systems Manager, for scripts in the guests
+    name = "quiesce"
+    file = "docs/scripts/mysql.yaml"
+
     [[instance]]
     name = "web"
     volumes = 3                    # 1 if left out
@@ -34,8 +38,9 @@
     alarms = ["web-cpu"]           # metric alarms with its InstanceId as their dimension
     [instance.tags]
     "stillpoint:schedule" = "cron({due+3m})"
-    [instance.physics]
+    [instance.physics]             # and the knobs of its guest, which sandbox/ec2/knobs.py has
     stop_seconds = 300
+    managed = true                 # its SSM Agent is there
     [instance.past]                # for one of method stop with its schedule in UTC
     days = 800                     # it was backed up on each of so many days before
     retain = "7d 4w"               # by this retention
@@ -58,6 +63,8 @@
     kept = 11                      # its recovery points in the end, those of the past included
     expired = 3                    # those that are gone
     copies = ["eu-west-1"]         # Regions with a complete copy of the newest one
+    service = "site healthy"       # its state in its target groups and its Auto Scaling group
+    scripts = "pre-script 0"       # those that ended, with their exit codes, joined by commas
 
 In a tag, `{due+3m}` is the moment three simulated minutes after the fleet has started, as the
 fields of a cron expression for that minute of every year, and `{time+3m}` the same as `HH:MM`,
@@ -71,7 +78,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.process import SandboxError
+from sandbox.process import ROOT, SandboxError
 
 FOLDER: Final = Path(__file__).parent / "scenarios"
 DEFAULT_SCALE: Final = 20.0
@@ -115,6 +122,18 @@ class AutoScalingGroupSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentSpec:
+    """A script document of Systems Manager; `file` is a path in this repository."""
+
+    name: str
+    file: str
+
+    def text(self) -> str:
+        """Return what is in the document."""
+        return (ROOT / self.file).read_text()
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSpec:
     """One instance of the fleet, as the file describes it."""
 
@@ -150,6 +169,8 @@ class Expectation:
     kept: int | None = None
     expired: int | None = None
     copies: list[str] | None = None
+    service: str | None = None
+    scripts: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +190,7 @@ class Scenario:
     messages: tuple[str, ...] | None = None
     target_groups: tuple[TargetGroupSpec, ...] = ()
     auto_scaling_groups: tuple[AutoScalingGroupSpec, ...] = ()
+    documents: tuple[DocumentSpec, ...] = ()
 
     def backed_up(self) -> set[str]:
         """Return the names of the instances of which a backup is expected, however it ends."""
@@ -223,6 +245,7 @@ def parse(document: dict[str, Any]) -> Scenario:
             AutoScalingGroupSpec(**_with_tuples(each))
             for each in document.pop("auto_scaling_group", [])
         ),
+        documents=tuple(DocumentSpec(**each) for each in document.pop("document", [])),
     )
     _check_groups(scenario)
     known = {instance.name for instance in instances}

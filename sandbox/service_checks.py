@@ -25,6 +25,9 @@ _DOCUMENTS: Final = frozenset(
         *("UpdateDocument", "UpdateDocumentDefaultVersion"),
     }
 )
+_TAGS_OF_DOCUMENTS: Final = frozenset(
+    {"AddTagsToResource", "ListTagsForResource", "RemoveTagsFromResource"}
+)
 # Documents whose names begin so belong to AWS: their ARNs carry no account.
 _AMAZON: Final = ("AWS-", "AWSEC2-", "Amazon")
 
@@ -66,6 +69,8 @@ def _resources(
             yield f"arn:aws:cloudwatch:{place}:alarm:{alarm}", {}
     elif action in _DOCUMENTS:
         yield _document(str(params["Name"]), scope)
+    elif action in _TAGS_OF_DOCUMENTS and params["ResourceType"] == "Document":
+        yield _document(str(params["ResourceId"]), scope)
     elif action == "SendCommand":
         yield _document(str(params["DocumentName"]), scope)
         for instance_id in params.get("InstanceIds") or []:

@@ -13,7 +13,7 @@ from sandbox.service_calls import ServiceError
 from sandbox.tasks import StateError, Tasks
 from sandbox.virtual.front_door import Caller, ResponseLost
 from sandbox.virtual.lambdas import Lambdas
-from sandbox.virtual.mischief import STATE_FAULTS, Fault, Kind
+from sandbox.virtual.mischief import STATE_FAULTS, Kind
 from sandbox.virtual.run import Run
 from sandbox.virtual.services import REQUEST_ID
 from sandbox.virtual.stack import ACCOUNT, Stack
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.virtual.front_door import FrontDoor
+    from sandbox.virtual.mischief import Fault
 
 # "DescribeExecution and ListExecutions are eventually consistent" (Step Functions API Reference).
 STALENESS: Final = (0.0, 8.0)  # seconds

@@ -50,7 +50,7 @@ def play(scenario: Scenario, seed: int) -> Played:
             sweep = partial(cloud.lambdas.invoke_later, PRUNING_FUNCTION, SCHEDULED_EVENT)
             cloud.scheduler.spawn("the daily sweep", sweep)
             cloud.run_until(cloud.scheduler.now() + PRUNING)
-    outcomes = outcomes_of(fleet, cloud.world.truth(), cloud.executions.report())
+    outcomes = outcomes_of(fleet, cloud.truth(), cloud.executions.report())
     return Played(outcomes, [message.event for message in cloud.journal.messages])
 
 
@@ -78,6 +78,12 @@ def _launch(cloud: Cloud, scenario: Scenario) -> Fleet:
         if spec.state != "running":
             knobs["state"] = spec.state
         cloud.world.configure(ids[spec.name], **knobs)
+        if spec.stop_protection:
+            cloud.owner_calls(
+                "ModifyInstanceAttribute",
+                InstanceId=ids[spec.name],
+                DisableApiStop={"Value": True},
+            )
     arrange(scenario, ids, cloud.owner_asks)
     for fault in scenario.faults:
         if fault["name"] not in FAULT_NAMES:

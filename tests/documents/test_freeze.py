@@ -2,190 +2,26 @@
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
-REAL_TOOLS = ("cat", "date", "flock", "mkdir", "rm", "setsid", "sleep", "tr")
-FINDMNT = """#!/bin/sh
-case " $* " in
-  *" -T "*) cat '{state}/type-of-run' ;;
-  *) cat '{state}/mounts' ;;
-esac
-"""
-SYNC = """#!/bin/sh
-echo "sync $2" >>'{state}/calls'
-"""
-FSFREEZE = """#!/bin/sh
-[ "$1" != --version ] || exit 0
-of() {{ echo "{state}/$1$(echo "$2" | tr / _)"; }}
-refuse() {{ echo "fsfreeze: $2: $1" >&2; exit 1; }}
-echo "$1 $2" >>'{state}/calls'
-frozen=$(of frozen "$2")
-case $1 in
-  -f)
-    [ ! -e "$(of unfreezable "$2")" ] || refuse "freeze failed: Operation not supported" "$2"
-    [ ! -e "$(of slow "$2")" ] || sleep 3
-    [ ! -e "$frozen" ] || refuse "freeze failed: Device or resource busy" "$2"
-    : >"$frozen" ;;
-  -u)
-    [ -e "$frozen" ] || refuse "unfreeze failed: Invalid argument" "$2"
-    [ ! -e "$(of stuck "$2")" ] || refuse "unfreeze failed: Input/output error" "$2"
-    rm "$frozen" ;;
-esac
-"""
-ROOT = "259:1 /dev/nvme0n1p1 xfs rw,relatime /"
-DATA = "259:4 /dev/nvme1n1 ext4 rw,noatime /data"
-LOGS = "253:0 /dev/mapper/vg-logs xfs rw /var/log"
-EFI = "259:2 /dev/nvme0n1p15 vfat rw,umask=0077 /boot/efi"
-OTHERS = """0:21 proc proc rw,nosuid /proc
-0:25 tmpfs tmpfs rw,nosuid /run
-0:31 overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l /var/lib/docker/overlay2/merged
-7:0 /dev/loop0 squashfs ro,nodev /snap/core22/1
-259:7 /dev/nvme2n1 ext4 ro,noatime /mnt/old
-0:44 fs-0123456789abcdef0.efs.eu-west-1.amazonaws.com:/ nfs4 rw,relatime /mnt/efs"""
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms as nothing: the document has none."""
-
-
-_Loader.add_multi_constructor("!", lambda *_: None)
-
-
-def the_document() -> dict[str, Any]:
-    template = yaml.load(TEMPLATE.read_text(encoding="utf-8"), _Loader)  # (a SafeLoader)
-    content: dict[str, Any] = template["Resources"]["FreezeDocument"]["Properties"]["Content"]
-    return content
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """The only line of its output."""
-        (line,) = self.out.splitlines()
-        row: dict[str, Any] = json.loads(line)
-        return row
-
-
-class Guest:
-    """A machine of which only the shell is real."""
-
-    def __init__(self, root: Path, shell: str) -> None:
-        self.bin, self.state, self.run = root / "bin", root / "state", root / "run" / "stillpoint"
-        for folder in (self.bin, self.state, self.run.parent):
-            folder.mkdir()
-        for tool in REAL_TOOLS:
-            (self.bin / tool).symlink_to(str(shutil.which(tool)))
-        (self.bin / "sh").symlink_to(str(shutil.which(shell)))
-        for name, text in (("findmnt", FINDMNT), ("sync", SYNC), ("fsfreeze", FSFREEZE)):
-            (self.bin / name).write_text(text.format(state=self.state))
-            (self.bin / name).chmod(0o755)
-        self.mount(ROOT, OTHERS, EFI, DATA, LOGS)
-        (self.state / "type-of-run").write_text("tmpfs\n")
-        (self.state / "calls").touch()
-
-    def mount(self, *lines: str) -> None:
-        """Mount these, in this order, and nothing else."""
-        (self.state / "mounts").write_text("\n".join(lines) + "\n")
-
-    def let(self, what: str, target: str) -> None:
-        """Let a file system be `unfreezable`, `slow` to freeze, or `stuck` when it is thawed."""
-        (self.state / f"{what}{target.replace('/', '_')}").touch()
-
-    def ask(self, command: str, execution: str = "e-1", *, hold: int = 1, thaw: int = 6) -> Answer:
-        """Run the document's script as the agent does."""
-        (step,) = the_document()["mainSteps"]
-        (script,) = step["inputs"]["runCommand"]
-        texts = {
-            "{{ command }}": command,
-            "{{ executionId }}": execution,
-            "{{ holdSeconds }}": str(hold),
-            "{{ thawSeconds }}": str(thaw),
-            "\nlead=5 ": "\nlead=1 ",
-            "run=/run/stillpoint": f"run='{self.run}'",
-            "$PATH:/usr/sbin:/usr/bin:/sbin:/bin": str(self.bin),
-        }
-        for placeholder, text in texts.items():
-            script = script.replace(placeholder, text)
-        assert "{{" not in script
-        assert "/usr/sbin" not in script
-        done = subprocess.run(
-            [self.bin / "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False
-        )
-        return Answer(done.returncode, done.stdout, done.stderr)
-
-    @property
-    def calls(self) -> list[str]:
-        """The calls of fsfreeze so far, such as `-f /data`."""
-        lines = (self.state / "calls").read_text().splitlines()
-        return [line for line in lines if line.startswith("-")]
-
-    @property
-    def synced(self) -> set[str]:
-        """The file systems that were written out."""
-        lines = (self.state / "calls").read_text().splitlines()
-        return {line.removeprefix("sync ") for line in lines if line.startswith("sync")}
-
-    @property
-    def frozen(self) -> set[str]:
-        """The file systems that are frozen now, such as `_data`."""
-        return {path.name.removeprefix("frozen") for path in self.state.glob("frozen*")}
-
-    def pid(self, process: str) -> int:
-        """Return the id of the `holder` or the `watchdog`."""
-        return int((self.run / process).read_text())
-
-    def kill(self, process: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to the `holder` or the `watchdog`."""
-        os.kill(self.pid(process), number)
-
-    def wait_until(self, happened: Callable[[], object], seconds: float = 20) -> None:
-        """Wait until something has happened, or fail."""
-        end = time.monotonic() + seconds
-        while not happened():
-            assert time.monotonic() < end, self.calls
-            time.sleep(0.05)
-
-    def wait_for(self, note: str, seconds: float = 20) -> None:
-        """Wait until the processes have noted something: `from` when all is frozen, `ended`."""
-        self.wait_until((self.run / note).exists, seconds)
-
-    def end(self) -> None:
-        """Leave no process behind."""
-        for process in ("watchdog", "holder"):
-            if (self.run / process).exists() and not (self.run / "ended").exists():
-                with suppress(ProcessLookupError):
-                    self.kill(process)
+from tests.documents.freezable_guest import DATA, EFI, OTHERS, ROOT, FreezableGuest, the_document
 
 
 @pytest.fixture
-def guest(tmp_path: Path) -> Iterator[Guest]:
-    made = Guest(tmp_path, "dash")
+def guest(tmp_path: Path) -> Iterator[FreezableGuest]:
+    made = FreezableGuest(tmp_path, "dash")
     yield made
     made.end()
 
 
 @pytest.fixture(params=["dash", "bash"])
-def either_guest(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Guest]:
-    made = Guest(tmp_path, request.param)
+def either_guest(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FreezableGuest]:
+    made = FreezableGuest(tmp_path, request.param)
     yield made
     made.end()
 
@@ -208,7 +44,7 @@ def test_the_document_is_one_that_systems_manager_takes() -> None:
 
 
 def test_what_can_be_written_is_frozen_root_last_and_thawed_in_reverse(
-    either_guest: Guest,
+    either_guest: FreezableGuest,
 ) -> None:
     guest = either_guest
     begun = guest.ask("freeze", hold=2, thaw=8)
@@ -233,7 +69,7 @@ def test_what_can_be_written_is_frozen_root_last_and_thawed_in_reverse(
     assert ended.row["until"] < ended.row["now"]
 
 
-def test_a_thaw_that_is_asked_for_ends_the_hold_at_once(either_guest: Guest) -> None:
+def test_a_thaw_that_is_asked_for_ends_the_hold_at_once(either_guest: FreezableGuest) -> None:
     guest = either_guest
     guest.ask("freeze", hold=30, thaw=60)
     guest.wait_for("from")
@@ -243,7 +79,7 @@ def test_a_thaw_that_is_asked_for_ends_the_hold_at_once(either_guest: Guest) -> 
     assert guest.calls == IN_ORDER
 
 
-def test_a_thaw_that_is_repeated_gives_the_same_answer(guest: Guest) -> None:
+def test_a_thaw_that_is_repeated_gives_the_same_answer(guest: FreezableGuest) -> None:
     guest.ask("freeze")
     first, second = guest.ask("thaw"), guest.ask("thaw")
     assert first.code == second.code
@@ -252,7 +88,9 @@ def test_a_thaw_that_is_repeated_gives_the_same_answer(guest: Guest) -> None:
     assert first.row | ignored == second.row | ignored
 
 
-def test_a_holder_that_is_killed_is_noticed_and_everything_thawed(either_guest: Guest) -> None:
+def test_a_holder_that_is_killed_is_noticed_and_everything_thawed(
+    either_guest: FreezableGuest,
+) -> None:
     guest = either_guest
     guest.ask("freeze", hold=2, thaw=7)
     guest.wait_for("from")
@@ -263,7 +101,7 @@ def test_a_holder_that_is_killed_is_noticed_and_everything_thawed(either_guest: 
     assert ended.row["from"] < ended.row["until"] <= ended.row["now"]
 
 
-def test_a_holder_that_hangs_is_overruled_at_the_deadline(guest: Guest) -> None:
+def test_a_holder_that_hangs_is_overruled_at_the_deadline(guest: FreezableGuest) -> None:
     guest.ask("freeze", hold=1, thaw=6)
     guest.wait_for("from")
     guest.kill("holder", signal.SIGSTOP)
@@ -273,7 +111,7 @@ def test_a_holder_that_hangs_is_overruled_at_the_deadline(guest: Guest) -> None:
     assert 5 < ended.row["until"] - ended.row["from"] < 8
 
 
-def test_a_watchdog_that_is_killed_ends_the_freeze_too(guest: Guest) -> None:
+def test_a_watchdog_that_is_killed_ends_the_freeze_too(guest: FreezableGuest) -> None:
     guest.ask("freeze", hold=20, thaw=40)
     guest.wait_for("from")
     guest.kill("watchdog")
@@ -283,7 +121,7 @@ def test_a_watchdog_that_is_killed_ends_the_freeze_too(guest: Guest) -> None:
     assert ended.row["failed"] == ["the watchdog died"]
 
 
-def test_a_shutdown_thaws_what_is_frozen(guest: Guest) -> None:
+def test_a_shutdown_thaws_what_is_frozen(guest: FreezableGuest) -> None:
     guest.ask("freeze", hold=20, thaw=40)
     guest.wait_for("from")
     guest.kill("watchdog", signal.SIGTERM)
@@ -293,7 +131,7 @@ def test_a_shutdown_thaws_what_is_frozen(guest: Guest) -> None:
     assert (ended.code, ended.row["by"]) == (0, "interrupted")
 
 
-def test_a_freeze_that_fails_half_way_is_taken_back(either_guest: Guest) -> None:
+def test_a_freeze_that_fails_half_way_is_taken_back(either_guest: FreezableGuest) -> None:
     guest = either_guest
     guest.let("unfreezable", "/data")
     guest.ask("freeze")
@@ -308,7 +146,7 @@ def test_a_freeze_that_fails_half_way_is_taken_back(either_guest: Guest) -> None
 
 
 def test_a_holder_that_is_killed_in_the_midst_of_freezing_leaves_nothing_frozen(
-    guest: Guest,
+    guest: FreezableGuest,
 ) -> None:
     guest.let("slow", "/data")
     guest.ask("freeze", hold=1, thaw=6)
@@ -319,7 +157,7 @@ def test_a_holder_that_is_killed_in_the_midst_of_freezing_leaves_nothing_frozen(
     assert guest.ask("thaw").code == 201
 
 
-def test_a_file_system_that_somebody_else_thawed_is_told(guest: Guest) -> None:
+def test_a_file_system_that_somebody_else_thawed_is_told(guest: FreezableGuest) -> None:
     guest.ask("freeze", hold=2, thaw=8)
     guest.wait_until(lambda: guest.frozen == FROZEN)
     (guest.state / "frozen_data").unlink()
@@ -329,7 +167,7 @@ def test_a_file_system_that_somebody_else_thawed_is_told(guest: Guest) -> None:
     assert ended.row["failed"] == ["/data was not frozen any more"]
 
 
-def test_what_cannot_be_thawed_is_tried_until_it_can_be(guest: Guest) -> None:
+def test_what_cannot_be_thawed_is_tried_until_it_can_be(guest: FreezableGuest) -> None:
     guest.let("stuck", "/data")
     guest.ask("freeze", hold=1, thaw=6)
     guest.wait_until(lambda: guest.calls.count("-u /data") > 5)
@@ -339,20 +177,20 @@ def test_what_cannot_be_thawed_is_tried_until_it_can_be(guest: Guest) -> None:
     assert guest.ask("thaw").code == 203
 
 
-def test_a_thaw_before_the_freeze_has_begun_calls_it_off(guest: Guest) -> None:
+def test_a_thaw_before_the_freeze_has_begun_calls_it_off(guest: FreezableGuest) -> None:
     guest.ask("freeze")
     ended = guest.ask("thaw")
     assert (ended.code, ended.row["by"], ended.row["from"]) == (201, "asked", None)
     assert guest.calls == []
 
 
-def test_a_thaw_without_a_freeze_is_told(guest: Guest) -> None:
+def test_a_thaw_without_a_freeze_is_told(guest: FreezableGuest) -> None:
     ended = guest.ask("thaw")
     assert (ended.code, ended.out) == (204, "")
     assert "nothing was frozen" in ended.err
 
 
-def test_a_thaw_of_another_execution_does_not_end_the_freeze(guest: Guest) -> None:
+def test_a_thaw_of_another_execution_does_not_end_the_freeze(guest: FreezableGuest) -> None:
     guest.ask("freeze", "e-1", hold=2, thaw=8)
     guest.wait_until(lambda: guest.frozen == FROZEN)
     ended = guest.ask("thaw", "e-2")
@@ -361,7 +199,7 @@ def test_a_thaw_of_another_execution_does_not_end_the_freeze(guest: Guest) -> No
     assert guest.frozen == FROZEN
 
 
-def test_a_second_freeze_is_refused_while_one_is_not_over(guest: Guest) -> None:
+def test_a_second_freeze_is_refused_while_one_is_not_over(guest: FreezableGuest) -> None:
     guest.ask("freeze", "e-1", hold=2, thaw=8)
     refused = guest.ask("freeze", "e-2")
     assert (refused.code, refused.out) == (201, "")
@@ -373,7 +211,7 @@ def test_a_second_freeze_is_refused_while_one_is_not_over(guest: Guest) -> None:
     assert guest.calls == IN_ORDER * 2
 
 
-def test_the_watchdog_of_an_earlier_freeze_leaves_a_later_one_alone(guest: Guest) -> None:
+def test_the_watchdog_of_an_earlier_freeze_leaves_a_later_one_alone(guest: FreezableGuest) -> None:
     guest.ask("freeze", "e-1", hold=1, thaw=6)
     guest.wait_for("from")
     guest.kill("watchdog", signal.SIGSTOP)
@@ -388,7 +226,9 @@ def test_the_watchdog_of_an_earlier_freeze_leaves_a_later_one_alone(guest: Guest
     assert (ended.code, ended.row["by"]) == (0, "asked")
 
 
-def test_what_two_dead_processes_left_frozen_is_thawed_by_the_next_freeze(guest: Guest) -> None:
+def test_what_two_dead_processes_left_frozen_is_thawed_by_the_next_freeze(
+    guest: FreezableGuest,
+) -> None:
     guest.ask("freeze", "e-1", hold=20, thaw=40)
     guest.wait_for("from")
     guest.kill("watchdog", signal.SIGSTOP)
@@ -403,7 +243,9 @@ def test_what_two_dead_processes_left_frozen_is_thawed_by_the_next_freeze(guest:
     assert guest.ask("thaw", "e-2").code == 201
 
 
-def test_a_dry_run_says_what_would_be_frozen_and_changes_nothing(either_guest: Guest) -> None:
+def test_a_dry_run_says_what_would_be_frozen_and_changes_nothing(
+    either_guest: FreezableGuest,
+) -> None:
     told = either_guest.ask("dry-run")
     assert told.code == 0
     assert told.row["filesystems"] == ["/var/log", "/data", "/"]
@@ -413,7 +255,7 @@ def test_a_dry_run_says_what_would_be_frozen_and_changes_nothing(either_guest: G
     assert not either_guest.run.exists()
 
 
-def test_every_device_is_frozen_once(guest: Guest) -> None:
+def test_every_device_is_frozen_once(guest: FreezableGuest) -> None:
     guest.mount(
         "0:30 /dev/nvme0n1p1 btrfs rw,subvol=/@ /",
         "0:30 /dev/nvme0n1p1 btrfs rw,subvol=/@home /home",
@@ -439,7 +281,7 @@ IMPOSSIBLE = {
 
 @pytest.mark.parametrize("command", ["freeze", "dry-run"])
 @pytest.mark.parametrize("reason", IMPOSSIBLE)
-def test_what_cannot_be_is_told_at_once(guest: Guest, reason: str, command: str) -> None:
+def test_what_cannot_be_is_told_at_once(guest: FreezableGuest, reason: str, command: str) -> None:
     IMPOSSIBLE[reason](guest)
     refused = guest.ask(command)
     assert (refused.code, refused.out) == (201, "")
@@ -447,7 +289,7 @@ def test_what_cannot_be_is_told_at_once(guest: Guest, reason: str, command: str)
     assert guest.calls == []
 
 
-def test_the_auto_thaw_has_to_be_later_than_the_hold(guest: Guest) -> None:
+def test_the_auto_thaw_has_to_be_later_than_the_hold(guest: FreezableGuest) -> None:
     refused = guest.ask("freeze", hold=10, thaw=14)
     assert refused.code == 201
     assert "thawSeconds has to be 5 more" in refused.err

@@ -260,7 +260,7 @@ class Cloud:
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", message="No application metrics to publish")
-            clock.now.return_value = self.now
+            clock.now.side_effect = lambda *_: self.now
             answer = app.handler(json.loads(json.dumps(event)), context)
         document: dict[str, Any] = json.loads(json.dumps(answer))  # as Lambda hands it on
         return document

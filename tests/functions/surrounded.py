@@ -20,7 +20,8 @@ from sandbox.virtual.services import Json
 from stillpoint.aws import recover_instances
 from stillpoint.errors import AwsUnavailable
 from stillpoint.tags import Tag
-from tests.functions.cloud import Cloud, Crash, cloud_at
+from tests.functions.cloud import Cloud, Crash, Moment, cloud_at, crash
+from tests.functions.fleet import cursor
 from tests.functions.prune_cloud import Bumps
 from tests.functions.samples import sample
 from tests.functions.template import FREEZE_DOCUMENT, MACHINE_ARN
@@ -33,6 +34,11 @@ SCALING = "erp-asg"
 DRAINING_SECONDS = 5
 SWEEP = sample("recover_instances_sweep")
 PATIENCE = timedelta(hours=3)
+IN_SERVICE = ["erp-asg InService", "web:80 healthy"]
+PLACES = ["api:8080 healthy", "db:80 healthy"]
+"""Where the two members of the scene with everything serve."""
+ISOLATION_CALLS, RETURN_CALLS = 32, 75
+"""How many calls their isolation makes, and their return."""
 
 
 def document(*commands: str, **parameters: Mapping[str, object]) -> str:
@@ -57,7 +63,7 @@ class Scene:
     """The members of a backup, what surrounds them, and how far the backup has come.
 
     `bumps` lets one call of the functions come to grief. `frozen` are freezes that the state
-    machine knows of, and `status` is the execution's.
+    machine knows of. `status` is the execution's, unless Step Functions has forgotten it.
     """
 
     cloud: Cloud
@@ -67,6 +73,7 @@ class Scene:
     frozen: list[dict[str, Any]] = field(default_factory=list)
     status: str = "RUNNING"
     ended_at: datetime | None = None
+    is_forgotten: bool = False
     bumps: Bumps = field(default_factory=Bumps)
 
     def __post_init__(self) -> None:
@@ -82,12 +89,18 @@ class Scene:
     # ------------------------------------------------------------ setting the scene
 
     def member(
-        self, name: str = "web", *, order: int = 0, accept: Sequence[str] = (), **facts: Any
+        self,
+        name: str = "web",
+        *,
+        order: int = 0,
+        accept: Sequence[str] = (),
+        **facts: str,
     ) -> str:
         """Launch a member; `facts` are those of its row, such as `pre` and `method`."""
         instance_id = self.cloud.launch(name=name)
         self.cloud.wait(minutes=2)
-        self.cloud.tag([instance_id], {Tag.SCHEDULE: "daily 03:00"})
+        seen = cursor("daily 03:00", "2026-11-21 03:00")
+        self.cloud.tag([instance_id], {Tag.SCHEDULE: "daily 03:00", Tag.LAST: seen})
         self.configure(instance_id, managed=True)
         alarm = {"AlarmName": f"{name}-cpu", "Namespace": "AWS/EC2", "MetricName": "CPUUtilization"}
         dimensions = [{"Name": "InstanceId", "Value": instance_id}]
@@ -114,8 +127,8 @@ class Scene:
         self.cloud.ask(
             "elbv2", "ModifyTargetGroupAttributes", TargetGroupArn=arn, Attributes=[delay]
         )
-        ports = {} if port is None else {"Port": port}
         if instance_ids:
+            ports = {} if port is None else {"Port": port}
             targets = [{"Id": each, **ports} for each in instance_ids]
             self.cloud.ask("elbv2", "RegisterTargets", TargetGroupArn=arn, Targets=targets)
             self.cloud.wait(minutes=2)
@@ -125,8 +138,13 @@ class Scene:
     def scaling_group(self, *instance_ids: str, arns: Sequence[str] = ()) -> None:
         """Make an Auto Scaling group of these members, whose owner lets them leave it."""
         group = {"AutoScalingGroupName": SCALING}
-        room = {"MinSize": 0, "MaxSize": len(instance_ids), "TargetGroupARNs": list(arns)}
-        self.cloud.ask("autoscaling", "CreateAutoScalingGroup", **group, **room)
+        self.cloud.ask(
+            *("autoscaling", "CreateAutoScalingGroup"),
+            **group,
+            MinSize=0,
+            MaxSize=len(instance_ids),
+            TargetGroupARNs=list(arns),
+        )
         self.cloud.ask("autoscaling", "AttachInstances", **group, InstanceIds=list(instance_ids))
         for row in self.members:
             if row["instance_id"] in instance_ids:
@@ -134,7 +152,7 @@ class Scene:
         self.cloud.wait(minutes=2)
         self.since = self.cloud.now
 
-    def resize(self, **sizes: int) -> None:
+    def resize(self, **sizes: Any) -> None:  # noqa: ANN401 (whole numbers)
         """Change the sizes of the Auto Scaling group."""
         self.cloud.ask(
             "autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName=SCALING, **sizes
@@ -190,6 +208,12 @@ class Scene:
                 self.cloud.call(action, InstanceIds=[instance_id])
             self.cloud.wait(minutes=3)
 
+    def quiesce(self) -> None:
+        """Let the members be isolated without further ado, and at rest for a while."""
+        self.prepare(mute=False)
+        self.isolated()
+        self.stop_and_start()
+
     def begin_rejoin(self) -> None:
         """Note that the instances are back."""
         self.since = self.cloud.now
@@ -224,6 +248,15 @@ class Scene:
                 self.cloud.wait(seconds=5)
         pytest.fail("It failed nine times")
 
+    def crash_at(self, call: int) -> None:
+        """Let the process of a function end before its call of this number."""
+        self.cloud.moment = Moment(call, crash)
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether it came to that."""
+        return self.cloud.moment is None
+
     def abort(self) -> None:
         """Stop the execution, long enough ago for its end to be believed."""
         self.status, self.ended_at = "ABORTED", self.cloud.now
@@ -236,7 +269,7 @@ class Scene:
         times.now.side_effect = lambda _zone: self.cloud.now
         clock = SimpleNamespace(
             sleep=lambda seconds: self.cloud.wait(seconds=seconds),
-            monotonic=lambda: self.cloud.now.timestamp(),
+            monotonic=self.cloud.clock.now,
         )
         with mock.patch.multiple(recover_instances, datetime=times, time=clock, PATIENCE=patience):
             return self.cloud.invoke("recover_instances", SWEEP)
@@ -313,11 +346,11 @@ class Scene:
 
     def _create(self, name: str, content: str) -> None:
         consent = [{"Key": "DLMScriptsAccess", "Value": "true"}]
-        kind = {"DocumentType": "Command", "DocumentFormat": "JSON", "Tags": consent}
-        self.cloud.ask("ssm", "CreateDocument", Name=name, Content=content, **kind)
+        kind = {"DocumentType": "Command", "DocumentFormat": "JSON"}
+        self.cloud.ask("ssm", "CreateDocument", Name=name, Content=content, Tags=consent, **kind)
 
     def _describe(self, params: dict[str, Any]) -> dict[str, Any]:
-        if not params["executionArn"].endswith(f":{EXECUTION}"):
+        if self.is_forgotten or not params["executionArn"].endswith(f":{EXECUTION}"):
             raise ServiceError("ExecutionDoesNotExist", "Execution does not exist", 400, "test")
         began = START.timestamp()
         ended = {"stopDate": self.ended_at.timestamp()} if self.ended_at else {}
@@ -350,3 +383,16 @@ def everything(**physics: object) -> Iterator[Scene]:
         scene.scaling_group(web, arns=[scene.target_group("web")])
         scene.cloud.calls.clear()
         yield scene
+
+
+def assert_back(scene: Scene) -> None:
+    """Everything around the two members is as it was before, and nothing was harmed."""
+    scene.cloud.wait(minutes=1)  # a group may call a member in service before it is healthy
+    web, db = scene.ids
+    assert scene.places() == {web: IN_SERVICE, db: PLACES}
+    assert (scene.mute_rules(), scene.violations()) == ([], [])
+
+
+def errors(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return whom the failures of an answer concern, and their stable names."""
+    return [(row["instance_id"], row["error"]) for row in answer["failures"]]

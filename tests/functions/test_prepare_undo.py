@@ -1,15 +1,13 @@
 """Prepare: what may have to be undone is written before anything is done."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from sandbox.service_calls import ServiceError
+from stillpoint.errors import AwsUnavailable
 from stillpoint.isolation import Registration, Undo
 from stillpoint.tags import Tag
 from tests.functions.cloud import Crash, Moment, crash
-from tests.functions.samples import sample
 from tests.functions.surrounded import EXECUTION, SCALING, SCRIPTS, Scene, a_scene, everything
 
 CALLS = 20
@@ -207,7 +205,7 @@ def test_an_input_of_an_earlier_version_has_no_scripts(scene: Scene) -> None:
     assert undo_of(scene, web) == Undo(muted=True)
 
 
-def test_preparing_again_gives_the_same_answer_and_the_same_tags(_aws: None) -> None:
+def test_preparing_again_gives_the_same_answer_and_the_same_tags() -> None:
     with everything() as scene:
         first = scene.prepare()
         tags = [scene.tags(each) for each in scene.ids]
@@ -216,14 +214,14 @@ def test_preparing_again_gives_the_same_answer_and_the_same_tags(_aws: None) -> 
         assert [scene.tags(each) for each in scene.ids] == tags
 
 
-def test_the_number_of_calls_of_one_prepare(_aws: None) -> None:
+def test_the_number_of_calls_of_one_prepare() -> None:
     with everything() as scene:
         scene.prepare()
         assert len(scene.cloud.calls) == CALLS
 
 
 @pytest.mark.parametrize("call", range(CALLS))
-def test_a_crash_before_any_call_leaves_no_member_without_its_undo(_aws: None, call: int) -> None:
+def test_a_crash_before_any_call_leaves_no_member_without_its_undo(call: int) -> None:
     with everything() as scene:
         scene.cloud.moment = Moment(call, crash)
         event = {"execution": EXECUTION, "backup": scene.backup}
@@ -237,13 +235,11 @@ def test_a_crash_before_any_call_leaves_no_member_without_its_undo(_aws: None, c
         assert scene.stops() == []
 
 
-def test_while_a_companion_of_ec2_does_not_answer_nothing_is_decided(_aws: None) -> None:
+def test_while_a_companion_of_ec2_does_not_answer_nothing_is_decided() -> None:
     with everything() as scene:
-        down: Any = ServiceError("ServiceUnavailable", "Overloaded.", 503, "test")
-        scene.cloud.refusals["DescribeTargetHealth"] = down
-        with pytest.raises(Exception, match="ServiceUnavailable"):
-            scene.cloud.invoke(
-                "prepare_backup", sample("prepare_backup") | {"backup": scene.backup}
-            )
+        scene.cloud.refuse("DescribeTargetHealth", "ServiceUnavailable", 503)
+        event = {"execution": EXECUTION, "backup": scene.backup}
+        with pytest.raises(AwsUnavailable, match="ServiceUnavailable"):
+            scene.cloud.invoke("prepare_backup", event)
         for instance_id in scene.ids:
             assert Tag.CYCLE not in scene.tags(instance_id)

@@ -85,3 +85,11 @@ def test_a_document_of_aws_belongs_to_no_account_and_an_arn_is_taken_as_it_is() 
     assert asked.arn == "arn:aws:ssm:us-east-1::document/AWS-RunShellScript"
     arn = f"arn:aws:ssm:{PLACE}:document/erp-scripts"
     assert checks("ssm", "GetDocument", Name=arn) == [Check("ssm:GetDocument", arn, TAGGED)]
+
+
+def test_the_tags_of_a_document_are_asked_for_on_the_document() -> None:
+    resource = {"ResourceType": "Document", "ResourceId": "erp-scripts"}
+    arn = f"arn:aws:ssm:{PLACE}:document/erp-scripts"
+    assert checks("ssm", "ListTagsForResource", **resource) == [
+        Check("ssm:ListTagsForResource", arn, TAGGED)
+    ]

@@ -43,7 +43,9 @@ def test_every_function_has_its_code_its_role_and_its_environment(stack: Stack) 
 
 
 def test_nothing_is_left_to_fill_in(stack: Stack) -> None:
-    text = json.dumps(dict(stack.resources))
+    scripts = stack.of_type("AWS::SSM::Document")  # a shell writes its variables like that, too
+    text = json.dumps({name: row for name, row in stack.resources.items() if name not in scripts})
+    assert scripts
     assert "${" not in text
     assert "Fn::" not in text
     assert '"Ref"' not in text

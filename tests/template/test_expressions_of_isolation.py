@@ -52,7 +52,12 @@ def test_what_has_nothing_around_it_is_stopped_at_once(isolates: bool, leads_to:
 def test_the_first_look_around_is_told_from_the_later_ones() -> None:
     began = ago(minutes=3)
     for checks in (0, 7):
-        variables = {"isolate_from": began, "looks_around": checks, "warnings": [], "failures": []}
+        variables: dict[str, Any] = {
+            "isolate_from": began,
+            "looks_around": checks,
+            "warnings": [],
+            "failures": [],
+        }
         payload = render(
             STATES["IsolateMembers"]["Arguments"]["Payload"], variables, {"context": CONTEXT}
         )

@@ -14,6 +14,7 @@ from tests.functions.samples import sample
 from tests.unit.builders import at
 
 APP, DB, WEB = (f"i-0a1b2c3d4e5f6000{number}" for number in (1, 2, 3))
+OPTIONAL = {"starts", "warnings", "freezes", "rejoins"}
 
 
 def succeeded() -> dict[str, Any]:
@@ -187,7 +188,7 @@ def with_value(key: str, value: object) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     "spoil",
     [
-        *(without(key) for key in succeeded() if key not in {"starts", "warnings"}),
+        *(without(key) for key in succeeded() if key not in OPTIONAL),
         with_value("members", [{"instance_id": "i-0123456789abcdef0", "method": "stop"}]),
         with_value("members", [{"instance_id": APP, "method": "sideways"}]),
         with_value("members", ["i-0a"]),

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +15,6 @@ from stillpoint.recovery_point import (
     Consistency,
     Evidence,
     ScriptOutcome,
-    Snapshot,
     assess,
     creation_tags,
     evidence_tags,
@@ -24,67 +23,21 @@ from stillpoint.recovery_point import (
 )
 from stillpoint.tags import Tag, portable
 from tests.unit.builders import at
-
-GRACE = timedelta(seconds=180)
-REQUESTED, STOPPED = at("2026-11-22 03:00:07"), at("2026-11-22 03:00:34")
-INITIATED, LAUNCHED = at("2026-11-22 03:00:38.250"), at("2026-11-22 03:00:45")
-LAUNCHED_BEFORE = at("2026-11-01 12:00")
-
-
-def snapshot(number: int = 1, *, state: str = "pending", after: float = 0) -> Snapshot:
-    started_at = INITIATED + timedelta(seconds=after)
-    return Snapshot(f"snap-{number:017x}", f"vol-{number:017x}", state, started_at)
-
-
-def a_stop(volumes: int = 2) -> Evidence:
-    """Return the evidence of a clean stop, a capture at rest and a start after it."""
-    return Evidence(
-        method=Method.STOP,
-        state_before="running",
-        capture_from=STOPPED,
-        volumes=volumes,
-        snapshots=tuple(snapshot(number, after=number / 10) for number in range(volumes)),
-        stop_requested_at=REQUESTED,
-        stopped_at=STOPPED,
-        started_again=True,
-        launched_at=LAUNCHED,
-    )
-
-
-def a_reboot() -> Evidence:
-    return replace(
-        a_stop(),
-        method=Method.REBOOT,
-        capture_from=REQUESTED,
-        stop_requested_at=None,
-        stopped_at=None,
-        launched_at=LAUNCHED_BEFORE,
-    )
-
-
-FROZEN, THAWED = at("2026-11-22 03:00:30"), at("2026-11-22 03:00:52.500")
-
-
-def a_freeze() -> Evidence:
-    """Return the evidence of a freeze that held over every snapshot."""
-    return replace(
-        a_stop(),
-        method=Method.FREEZE,
-        stop_requested_at=None,
-        stopped_at=None,
-        launched_at=LAUNCHED_BEFORE,
-        freeze=FreezeProof(FreezeWindow(FROZEN, THAWED)),
-    )
-
-
-def a_vss_image(consistent: str = "True") -> Evidence:
-    """Return the evidence of an image that AWS's VSS document made."""
-    tagged = [replace(each, tags={"AppConsistent": consistent}) for each in a_stop().snapshots]
-    return replace(a_freeze(), freeze=FreezeProof(vss=True), snapshots=tuple(tagged))
-
-
-def level_of(evidence: Evidence) -> Consistency | None:
-    return assess(evidence, grace=GRACE).level
+from tests.unit.evidence import (
+    GRACE,
+    INITIATED,
+    LAUNCHED,
+    LAUNCHED_BEFORE,
+    STOPPED,
+    a_freeze,
+    a_reboot,
+    a_stop,
+    a_vss_image,
+    changed,
+    level_of,
+    snapshot,
+    with_snapshots,
+)
 
 
 def test_a_clean_stop_that_was_captured_at_rest_is_file_system_consistent() -> None:
@@ -105,58 +58,6 @@ def test_a_reboot_that_ec2_finished_in_time_is_file_system_consistent() -> None:
     assessment = assess(a_reboot(), grace=GRACE)
     assert assessment.level is Consistency.FILE_SYSTEM
     assert "EC2 shut it down for the image" in assessment.reason
-
-
-def test_a_freeze_that_held_over_every_snapshot_is_file_system_consistent() -> None:
-    assessment = assess(a_freeze(), grace=GRACE)
-    assert assessment.level is Consistency.FILE_SYSTEM
-    assert "frozen for 22 s at least from 2026-11-22T03:00:30Z" in assessment.reason
-
-
-def test_an_image_that_vss_made_consistent_is_application_consistent() -> None:
-    assessment = assess(a_vss_image(), grace=GRACE)
-    assert assessment.level is Consistency.APPLICATION
-    assert "AppConsistent=True" in assessment.reason
-
-
-@pytest.mark.parametrize("evidence", [a_stop(), a_reboot(), a_freeze()])
-def test_a_pre_script_that_succeeded_makes_it_application_consistent(evidence: Evidence) -> None:
-    for post, code in (("none", None), ("succeeded", 0), ("failed", 202)):
-        scripts = ScriptOutcome("succeeded", post, code)
-        assessment = assess(replace(evidence, scripts=scripts), grace=GRACE)
-        assert assessment.level is Consistency.APPLICATION
-        assert assessment.reason.endswith("and its pre-script succeeded")
-
-
-@pytest.mark.parametrize(
-    ("scripts", "doubt"),
-    [
-        (ScriptOutcome("none", "succeeded", 0), "every snapshot"),
-        (ScriptOutcome("failed"), "every snapshot"),
-        (ScriptOutcome("succeeded", "failed", 203), "had gone on before the post-script"),
-        (ScriptOutcome("succeeded", "failed"), "whether its pre-script held is not known"),
-    ],
-)
-@pytest.mark.parametrize("evidence", [a_stop(), a_reboot(), a_freeze()])
-def test_scripts_that_prove_nothing_change_no_level(
-    evidence: Evidence, scripts: ScriptOutcome, doubt: str
-) -> None:
-    assessment = assess(replace(evidence, scripts=scripts), grace=GRACE)
-    assert assessment.level is Consistency.FILE_SYSTEM
-    assert doubt in assessment.reason
-
-
-def test_a_pre_script_does_not_mend_what_was_imaged_while_it_wrote() -> None:
-    evidence = replace(a_stop(), method=Method.NONE, scripts=ScriptOutcome("succeeded"))
-    assert level_of(evidence) is Consistency.CRASH
-
-
-def changed(**facts: object) -> Callable[[Evidence], Evidence]:
-    return lambda evidence: replace(evidence, **facts)  # type: ignore[arg-type]
-
-
-def with_snapshots(*snapshots: Snapshot) -> Callable[[Evidence], Evidence]:
-    return changed(snapshots=snapshots)
 
 
 # Each takes one piece of evidence away, or contradicts it.
@@ -200,42 +101,6 @@ AGAINST_A_REBOOT = {
     "it was stopped before": changed(state_before="stopped"),
     "another instance has a volume attached too": changed(shared_volumes=("vol-0a",)),
 }
-AGAINST_A_FREEZE = {
-    "nothing is known of it": (changed(freeze=None), "there is no proof that a freeze held"),
-    "it did not hold": (
-        changed(freeze=FreezeProof(problem="the guest had to thaw itself after 60 s")),
-        "the guest had to thaw itself after 60 s",
-    ),
-    "a snapshot was initiated before it": (
-        with_snapshots(snapshot(1), snapshot(2, after=-11.25)),
-        "a snapshot was initiated 3 s before it was certainly frozen",
-    ),
-    "a snapshot was initiated after it": (
-        with_snapshots(snapshot(1), snapshot(2, after=20)),
-        "a snapshot was initiated 6 s after it was last certainly frozen",
-    ),
-    "a snapshot was initiated within its last second": (
-        with_snapshots(snapshot(1), snapshot(2, after=14)),
-        "a snapshot was initiated 0 s before it was last certainly frozen",
-    ),
-    "VSS did not succeed": (
-        changed(freeze=FreezeProof(vss=True, problem="the VSS document of AWS failed")),
-        "the VSS document of AWS failed",
-    ),
-    "VSS did not reach every volume": (
-        lambda _: replace(a_vss_image(), snapshots=(*a_vss_image().snapshots, snapshot(3))),
-        "says AppConsistent=True of 2 of 3 snapshots",
-    ),
-    "VSS fell back": (
-        lambda _: a_vss_image("False"),
-        "says AppConsistent=True of 0 of 2 snapshots",
-    ),
-    "it was stopped before": (changed(state_before="stopped"), "it was stopped before"),
-    "another instance has a volume attached too": (
-        changed(shared_volumes=("vol-0a",)),
-        "other instances have vol-0a attached too",
-    ),
-}
 NOT_THE_WHOLE = {
     "a volume has no snapshot": with_snapshots(snapshot(1)),
     "no volume has a snapshot": with_snapshots(),
@@ -255,14 +120,6 @@ def test_a_stop_is_not_called_consistent_if(contradiction: str) -> None:
 @pytest.mark.parametrize("contradiction", AGAINST_A_REBOOT)
 def test_a_reboot_is_not_called_consistent_if(contradiction: str) -> None:
     assert level_of(AGAINST_A_REBOOT[contradiction](a_reboot())) is Consistency.CRASH
-
-
-@pytest.mark.parametrize("contradiction", AGAINST_A_FREEZE)
-def test_a_freeze_is_not_called_consistent_if(contradiction: str) -> None:
-    contradict, reason = AGAINST_A_FREEZE[contradiction]
-    assessment = assess(contradict(a_freeze()), grace=GRACE)
-    assert assessment.level is Consistency.CRASH
-    assert reason in assessment.reason
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Self
 MOST_TARGETS = 9
 """Registrations with target groups that the tag's value can hold."""
 
+_NOTHING = "nothing"
 _TARGET = re.compile(r"([0-9A-Za-z]{1,20})(?::([0-9]{1,5}))?([+-])")
 
 
@@ -59,6 +60,8 @@ class Undo:
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Return what is in a text such as `standby scripts 73e2d6bc24d8a067:80+`, or None."""
+        if text == _NOTHING:
+            return cls()
         words = text.split()
         flags = {word for word in words if word in {"standby", "scripts", "muted"}}
         targets = [Registration.parse(word) for word in words if word not in flags]
@@ -74,7 +77,7 @@ class Undo:
     def render(self) -> str:
         """Return the tag's value."""
         flags = [name for name in ("standby", "scripts", "muted") if getattr(self, name)]
-        return " ".join([*flags, *(target.render() for target in self.targets)])
+        return " ".join([*flags, *(target.render() for target in self.targets)]) or _NOTHING
 
 
 @dataclass(frozen=True, slots=True)

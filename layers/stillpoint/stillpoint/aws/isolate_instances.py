@@ -1,6 +1,6 @@
 """Isolating instances: what is done around them before the first of them is stopped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -9,12 +9,12 @@ from typing import Any, Self
 from stillpoint.aws import ec2, mute, scripts, standby, targets
 from stillpoint.aws.settings import IsolateSettings
 from stillpoint.aws.telemetry import logger
-from stillpoint.errors import MalformedInput, StillpointError
+from stillpoint.errors import AwsUnavailable, MalformedInput, StillpointError
 from stillpoint.hazards import PRE_SCRIPT_FAILED
 from stillpoint.instance import Instance
 from stillpoint.isolation import DONE, Progress, Undo, together, wait_before_next_look
 from stillpoint.scripts import Stage, Status
-from stillpoint.tags import Tag
+from stillpoint.tags import Cycle, Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def isolate_instances(
     with `failures`: then nothing has been stopped, and what was done has to be undone. `warnings`
     are pre-scripts that failed although their owners accept it. What has to be undone was written
     on the instances before (`stillpoint:undo`), so this may crash and be repeated at any point.
-    Raises AwsUnavailable if AWS does not answer now.
+    Raises AwsUnavailable if AWS does not answer now, or does not show yet what was written.
     """
     try:
         execution: str = event["execution"]
@@ -66,6 +66,7 @@ def isolate_instances(
     gone = [member for member in members if not is_there(instances.get(member.instance_id))]
     if gone:
         return _failed([_failure(m, "InstanceGone", "The instance is gone.") for m in gone])
+    _check_written(execution, instances.values())
     undos = {key: undo_of(instance) for key, instance in instances.items()}
     if checks == 0:
         _mute(execution, undos, now)
@@ -94,6 +95,21 @@ def undo_of(instance: Instance) -> Undo:
             f" {instance.tags[Tag.UNDO]!r}. Put back what it names, then remove the tag."
         )
     return undo
+
+
+def _check_written(execution: str, instances: Iterable[Instance]) -> None:
+    """Raise AwsUnavailable while EC2 does not show what Prepare has just written on an instance.
+
+    What is to be undone was written in the same call as the cycle. EC2's answers are eventually
+    consistent (EC2 Developer Guide, "Eventual consistency in the Amazon EC2 API"), and an instance
+    that seems to have nothing around it would be stopped in the midst of its service.
+    """
+    for instance in instances:
+        cycle = Cycle.parse(instance.tags.get(Tag.CYCLE, ""))
+        if cycle is None or cycle.execution != execution:
+            raise AwsUnavailable(
+                f"EC2 does not show yet that {execution} is in charge of {instance.instance_id}"
+            )
 
 
 def is_there(instance: Instance | None) -> bool:

@@ -89,10 +89,12 @@ def rejoin_left(rows: Iterable[Left], now: datetime, *, script_timeout_seconds: 
     for row in rows:
         if Tag.UNDO in row.instance.tags:
             try:
-                groups[row.cycle.execution].append((row, row.returning()))
+                returning = row.returning()
             except MalformedInput as error:
                 logger.exception("An instance cannot be put back into service")
                 found.waiting[row.instance_id] = str(error)
+            else:
+                groups[row.cycle.execution].append((row, returning))
     for execution, group in groups.items():
         progress = rejoin(
             execution,

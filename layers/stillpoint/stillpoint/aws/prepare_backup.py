@@ -199,9 +199,9 @@ def _write_ahead(
         cycle = Cycle.parse(instance.tags.get(Tag.CYCLE, ""))
         if cycle is None or (cycle.execution, cycle.state_before) != (execution, instance.state):
             tags[Tag.CYCLE] = Cycle(execution, instance.state, now).render()
-        undo = undos[instance.instance_id]
-        if undo:
-            tags[Tag.UNDO] = undo.render()
+        undo = undos[instance.instance_id].render()
+        if undos[instance.instance_id] or instance.tags.get(Tag.UNDO, undo) != undo:
+            tags[Tag.UNDO] = undo  # what an earlier backup may have left there is out of date
         if tags:
             ec2.create_tags([instance.instance_id], tags)
 

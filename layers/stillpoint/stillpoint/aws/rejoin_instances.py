@@ -15,13 +15,16 @@ from stillpoint.aws.telemetry import logger
 from stillpoint.errors import MalformedInput, StillpointError
 from stillpoint.instance import Instance
 from stillpoint.isolation import DONE, Progress, Undo, together, wait_before_next_look
-from stillpoint.scripts import THAWED_BY_ITSELF, Stage, Status
+from stillpoint.scripts import THAWED_BY_ITSELF, ScriptResult, Stage, Status
 
 PATIENCE = timedelta(minutes=30)
 """How long an execution tries; after that the recovery goes on, and people are told."""
 SCRIPT_PATIENCE = timedelta(minutes=10)
 """How long after a start a post-script waits for the agent in the guest, or for Systems Manager.
 Then the instance goes back into service without it, and people are told."""
+
+_KILLED = 137
+"""The exit code of a script that did not end by itself: 128 and the number of SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +174,15 @@ def _give_up_if_late(progress: Rejoining, each: Returning, how: _Scripts) -> Non
 
 
 def _run_script(progress: Rejoining, each: Returning, how: _Scripts) -> Progress:
-    """Run the post-script of an instance, unless its pre-script did not succeed."""
+    """Run the post-script of an instance, unless its pre-script is known not to have succeeded."""
     row: dict[str, Any] = {"pre": "none", "post": "none", "post_exit": None}
     progress.scripts[each.instance_id] = row
     pre = _pre_script(each, how)
-    if pre is Status.RUNNING:
+    if pre is not None and pre.status is Status.RUNNING:
         return Progress(waiting="its pre-script still runs")
-    if pre not in {None, Status.MISSING}:
-        row["pre"] = pre
-    if not each.member.post or pre not in {None, Status.SUCCEEDED}:
+    if pre is not None and pre.status is not Status.MISSING:
+        row["pre"] = pre.status
+    if not each.member.post or not _calls_for_post(pre):
         return DONE
     if each.instance_id not in scripts.online([each.instance_id], since=each.instance.launch_time):
         return Progress(waiting="its agent is not online yet")
@@ -199,7 +202,7 @@ def _run_script(progress: Rejoining, each: Returning, how: _Scripts) -> Progress
     return DONE
 
 
-def _pre_script(each: Returning, how: _Scripts) -> Status | None:
+def _pre_script(each: Returning, how: _Scripts) -> ScriptResult | None:
     """Return what became of the pre-script, or None if the instance has none.
 
     One that still runs, because its backup was ended meanwhile, is called off when its time is up.
@@ -207,13 +210,24 @@ def _pre_script(each: Returning, how: _Scripts) -> Status | None:
     if not each.member.pre:
         return None
     instance_id, stage = each.instance_id, Stage.PRE_SCRIPT
-    status = scripts.outcome(instance_id, each.member.pre, stage, how.execution).status
-    if status is not Status.RUNNING:
-        return status
+    result = scripts.outcome(instance_id, each.member.pre, stage, how.execution)
+    if result.status is not Status.RUNNING:
+        return result
     timeout = how.timeout_seconds
     return scripts.run(
         instance_id, each.member.pre, stage, how.execution, how.now, timeout_seconds=timeout
-    ).status
+    )
+
+
+def _calls_for_post(pre: ScriptResult | None) -> bool:
+    """Return whether a post-script is due: the applications may be quiesced.
+
+    They may be, too, if the agent never said what became of the pre-script, or ended it half-way.
+    """
+    if pre is None or pre.status is Status.SUCCEEDED:
+        return True
+    ended_itself = pre.exit_code is not None and 0 <= pre.exit_code != _KILLED
+    return pre.status is Status.FAILED and pre.delivered and not ended_itself
 
 
 def _put_into_service(each: Returning) -> Progress:
