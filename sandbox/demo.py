@@ -21,6 +21,10 @@ REPORT: Final = ROOT / "build" / "demo" / "report.json"
 FLEET: Final = "fleet"
 HALTED: Final = "PruningHalted"
 REFUSED: Final = "BackupRefused"
+WELL: Final = (
+    "Every claim is true, every instance is in the state it should be in, and every snapshot "
+    "belongs to an image."
+)
 type Trails = dict[str, dict[str, list[str]]]
 """The states that each instance was seen in in its groups, one after the other."""
 
@@ -112,10 +116,7 @@ def _show(console: Console, report: run.Report, trails: Trails, scale: float) ->
     for line in [*report.remarks, *(f"FAILED  {failure}" for failure in report.failures)]:
         console.print(_folded(console, line, indent=""))
     if not report.failures:
-        console.print(
-            "Every claim is true, every instance is in the state it should be in, and every "
-            "snapshot belongs to an image."
-        )
+        console.print(_folded(console, WELL, indent=""))
 
 
 def _show_lines(console: Console, heading: str, lines: list[str]) -> None:

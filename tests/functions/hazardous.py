@@ -113,6 +113,7 @@ ARRANGED: dict[str, Callable[[], str]] = {
     "gone": lambda: after(terminate),
     "in-transition": lambda: after(lambda instance_id: set_state(instance_id, "stopping")),
     "other-backup": lambda: launch_one(cycle="execution=x before=running since=yesterday"),
+    "not-put-back": lambda: launch_one(undo="standby muted"),
     "instance-store-root": lambda: changed(root_device_type="instance-store"),
     "snapshots-pending": lambda: with_snapshots("st1", "pending"),
     "managed": lambda: changed(operator={"Managed": True, "Principal": "eks.amazonaws.com"}),

@@ -21,6 +21,7 @@ from stillpoint.aws import recover_instances
 from stillpoint.errors import AwsUnavailable
 from stillpoint.tags import Tag
 from tests.functions.cloud import Cloud, Crash, Moment, cloud_at, crash
+from tests.functions.documents import document
 from tests.functions.fleet import cursor
 from tests.functions.prune_cloud import Bumps
 from tests.functions.samples import sample
@@ -37,25 +38,8 @@ PATIENCE = timedelta(hours=3)
 IN_SERVICE = ["erp-asg InService", "web:80 healthy"]
 PLACES = ["api:8080 healthy", "db:80 healthy"]
 """Where the two members of the scene with everything serve."""
-ISOLATION_CALLS, RETURN_CALLS = 32, 75
+ISOLATION_CALLS, RETURN_CALLS = 36, 75
 """How many calls their isolation makes, and their return."""
-
-
-def document(*commands: str, **parameters: Mapping[str, object]) -> str:
-    """Return a document whose parameter `command` has these values."""
-    command = {"type": "String", "default": commands[-1], "allowedValues": commands}
-    identity = {"type": "String", "default": "None"}
-    step = {
-        "name": "run",
-        "action": "aws:runShellScript",
-        "inputs": {"runCommand": ["echo {{ command }}"]},
-    }
-    content = {
-        "schemaVersion": "2.2",
-        "parameters": {"executionId": identity, "command": command, **parameters},
-        "mainSteps": [step],
-    }
-    return json.dumps(content)
 
 
 @dataclass
@@ -63,7 +47,8 @@ class Scene:
     """The members of a backup, what surrounds them, and how far the backup has come.
 
     `bumps` lets one call of the functions come to grief. `frozen` are freezes that the state
-    machine knows of. `status` is the execution's, unless Step Functions has forgotten it.
+    machine knows of, and `undos` what Prepare said is to be undone. `status` is the execution's,
+    unless Step Functions has forgotten it.
     """
 
     cloud: Cloud
@@ -74,6 +59,7 @@ class Scene:
     status: str = "RUNNING"
     ended_at: datetime | None = None
     is_forgotten: bool = False
+    undos: dict[str, str] = field(default_factory=dict)
     bumps: Bumps = field(default_factory=Bumps)
 
     def __post_init__(self) -> None:
@@ -178,10 +164,11 @@ class Scene:
 
     def prepare(self, *, mute: bool = True) -> dict[str, Any]:
         """Invoke Prepare, and again until it answers."""
-        event = {"execution": EXECUTION, "backup": self.backup}
+        event = {"execution": EXECUTION, "backup": self.backup, "isolates": True}
         variables = {"MUTE_ALARMS": "true" if mute else "false"}
         answer = self.retried(partial(self.cloud.invoke, "prepare_backup", event, variables))
         assert answer["refusals"] == [], answer["refusals"]
+        self.undos = {row["instance_id"]: row["undo"] for row in answer["members"]}
         self.since = self.cloud.now
         return answer
 
@@ -190,6 +177,7 @@ class Scene:
         event = {
             "execution": EXECUTION,
             "backup": self.backup,
+            "undos": self.undos,
             "since": self.since.isoformat(),
             "checks": self.checks,
         }
@@ -224,6 +212,7 @@ class Scene:
             "execution": EXECUTION,
             "backup": self.backup,
             "instance_ids": list(instance_ids or self.ids),
+            "undos": self.undos,
             "freezes": self.frozen,
             "since": self.since.isoformat(),
         }
@@ -260,7 +249,7 @@ class Scene:
     def abort(self) -> None:
         """Stop the execution, long enough ago for its end to be believed."""
         self.status, self.ended_at = "ABORTED", self.cloud.now
-        self.cloud.wait(seconds=90)
+        self.cloud.wait(seconds=160)
 
     def sweep(self, *, looks: int = 10) -> dict[str, Any]:
         """Let the recovery sweep once, with so many looks in it."""

@@ -212,8 +212,16 @@ def test_a_member_that_left_its_group_meanwhile_is_not_stopped(full: Scene) -> N
 
 
 @pytest.mark.parametrize("value", ["", "sideways", "standby 73e2d6bc:80?"])
-def test_a_tag_that_cannot_be_read_is_named_and_nothing_is_done(full: Scene, value: str) -> None:
+def test_a_tag_that_somebody_spoils_changes_nothing(full: Scene, value: str) -> None:
+    full.cloud.tag(full.ids, {Tag.UNDO: value})
+    assert full.isolated() == ISOLATED
+    assert_isolated(full)
+
+
+@pytest.mark.parametrize("value", ["", "sideways", "standby 73e2d6bc:80?"])
+def test_a_tag_that_nobody_can_read_is_named_and_nothing_is_done(full: Scene, value: str) -> None:
     web, db = full.ids
+    full.undos = {}  # of an execution that an earlier version has started
     full.cloud.tag([db], {Tag.UNDO: value})
     with pytest.raises(MalformedInput, match=rf"stillpoint:undo of {db} cannot be read"):
         full.isolate()
@@ -236,11 +244,42 @@ def test_alarms_are_muted_at_the_first_look_alone(full: Scene) -> None:
     assert full.asked("DescribeAlarms", "GetAlarmMuteRule", "PutAlarmMuteRule") == 3
 
 
-def test_without_an_undo_nothing_is_done(full: Scene) -> None:
+def test_what_prepare_has_just_written_is_waited_for_until_ec2_shows_it(full: Scene) -> None:
     for instance_id in full.ids:
-        full.cloud.call("DeleteTags", Resources=[instance_id], Tags=[{"Key": Tag.UNDO}])
-    assert full.isolate() == ISOLATED
-    assert {action for _, action in full.cloud.calls} == {"DescribeInstances"}
+        full.release(instance_id)
+    with pytest.raises(AwsUnavailable, match="EC2 does not show yet that"):
+        full.isolate()
+    assert [full.asked(action) for action in CHANGES] == [0, 0, 0, 0]
+
+
+def test_a_member_that_another_backup_is_in_charge_of_is_left_alone(full: Scene) -> None:
+    web, _ = full.ids
+    other = full.tags(web)[Tag.CYCLE].replace(EXECUTION, "web-20261122T030000Z")
+    full.cloud.tag([web], {Tag.CYCLE: other})
+    with pytest.raises(AwsUnavailable, match=f"in charge of {web}"):
+        full.isolate()
+    assert [full.asked(action) for action in CHANGES] == [0, 0, 0, 0]
+
+
+def test_a_member_with_nothing_to_undo_is_left_as_it_is(scene: Scene) -> None:
+    scene.member("plain", order=1)
+    db = scene.member("db", order=2, pre=SCRIPTS)
+    scene.prepare(mute=False)
+    scene.cloud.calls.clear()
+    assert scene.isolated() == ISOLATED
+    assert scene.ran() == [(db, "pre-script")]
+    assert [scene.asked(action) for action in CHANGES] == [0, 0, 0, 1]
+
+
+def test_a_member_that_came_into_a_group_meanwhile_is_not_stopped(scene: Scene) -> None:
+    web = scene.member("web")
+    scene.member("db", order=1, pre=SCRIPTS)
+    scene.prepare(mute=False)
+    scene.scaling_group(web)
+    answer = scene.isolated()
+    assert (answer["status"], errors(answer)) == ("failed", [(web, "StandbyRefused")])
+    assert "Its group would replace it" in answer["failures"][0]["cause"]
+    assert (scene.ran(), scene.stops()) == ([], [])
 
 
 @pytest.mark.parametrize("action", ["EnterStandby", "DeregisterTargets"])

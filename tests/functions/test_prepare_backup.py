@@ -46,6 +46,7 @@ def test_the_state_machine_is_told_how_to_image_each_member(stack: Stack) -> Non
                 "image_name": f"stillpoint-{web}-20261122T030000Z",
                 "description": f"Made by Stillpoint of {web} for the occurrence"
                 " 2026-11-22T03:00:00Z",
+                "undo": "nothing",
                 "tags": [
                     {"Key": "stillpoint:stack", "Value": "stillpoint"},
                     {"Key": "stillpoint:instance", "Value": web},

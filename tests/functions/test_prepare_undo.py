@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stillpoint.errors import AwsUnavailable
+from stillpoint.errors import AwsUnavailable, MalformedInput
 from stillpoint.isolation import Registration, Undo
 from stillpoint.tags import Tag
 from tests.functions.cloud import Crash, Moment, crash
@@ -28,7 +28,7 @@ def undo_of(scene: Scene, instance_id: str) -> Undo | None:
 
 def refused(scene: Scene) -> list[str]:
     """Return the codes of the refusals."""
-    event = {"execution": EXECUTION, "backup": scene.backup}
+    event = {"execution": EXECUTION, "backup": scene.backup, "isolates": True}
     answer = scene.cloud.invoke("prepare_backup", event)
     return [row["code"] for row in answer["refusals"]]
 
@@ -63,6 +63,26 @@ def test_a_frozen_member_has_a_thaw_to_be_read_and_nothing_to_undo(scene: Scene)
     answer = scene.prepare()
     assert (answer["isolates"], answer["rejoins"]) == (False, True)
     assert undo_of(scene, db) is None
+
+
+def test_what_an_earlier_backup_has_left_there_refuses_the_next_and_is_not_forgotten(
+    scene: Scene,
+) -> None:
+    web, db = scene.member(), scene.member("db", order=1, pre=SCRIPTS)
+    scene.cloud.tag([web], {Tag.UNDO: "standby muted"})
+    assert refused(scene) == ["not-put-back"]
+    assert scene.tags(web)[Tag.UNDO] == "standby muted"
+    assert undo_of(scene, db) is None
+
+
+def test_an_execution_of_an_earlier_definition_stops_nothing_that_it_cannot_isolate(
+    scene: Scene,
+) -> None:
+    db = scene.member("db", pre=SCRIPTS)
+    event = {"execution": EXECUTION, "backup": scene.backup}
+    with pytest.raises(MalformedInput, match="earlier version of the state machine"):
+        scene.cloud.invoke("prepare_backup", event)
+    assert Tag.CYCLE not in scene.tags(db)
 
 
 def test_one_member_to_isolate_is_enough_and_the_others_carry_no_tag_for_it(scene: Scene) -> None:
@@ -224,7 +244,7 @@ def test_the_number_of_calls_of_one_prepare() -> None:
 def test_a_crash_before_any_call_leaves_no_member_without_its_undo(call: int) -> None:
     with everything() as scene:
         scene.cloud.moment = Moment(call, crash)
-        event = {"execution": EXECUTION, "backup": scene.backup}
+        event = {"execution": EXECUTION, "backup": scene.backup, "isolates": True}
         with pytest.raises(Crash):
             scene.cloud.invoke("prepare_backup", event, {"MUTE_ALARMS": "true"})
         for instance_id in scene.ids:
@@ -238,7 +258,7 @@ def test_a_crash_before_any_call_leaves_no_member_without_its_undo(call: int) ->
 def test_while_a_companion_of_ec2_does_not_answer_nothing_is_decided() -> None:
     with everything() as scene:
         scene.cloud.refuse("DescribeTargetHealth", "ServiceUnavailable", 503)
-        event = {"execution": EXECUTION, "backup": scene.backup}
+        event = {"execution": EXECUTION, "backup": scene.backup, "isolates": True}
         with pytest.raises(AwsUnavailable, match="ServiceUnavailable"):
             scene.cloud.invoke("prepare_backup", event)
         for instance_id in scene.ids:

@@ -138,8 +138,17 @@ def test_only_those_that_are_back_are_looked_at(full: Scene) -> None:
     assert (db, "post-script") not in full.ran()
 
 
-def test_a_tag_that_cannot_be_read_holds_up_no_neighbour(full: Scene) -> None:
+def test_tags_that_somebody_takes_away_or_spoils_change_nothing(full: Scene) -> None:
     web, db = full.ids
+    full.release(db)
+    full.cloud.tag([web], {Tag.UNDO: "sideways"})
+    assert full.rejoined()["status"] == "rejoined"
+    assert_back(full)
+
+
+def test_a_tag_that_nobody_can_read_holds_up_no_neighbour(full: Scene) -> None:
+    web, db = full.ids
+    full.undos = {}  # of an execution that an earlier version has started
     value = full.tags(web)[Tag.UNDO]
     full.cloud.tag([web], {Tag.UNDO: "sideways"})
     answer = full.rejoined()

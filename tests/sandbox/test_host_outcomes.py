@@ -15,7 +15,7 @@ from sandbox.progress import PlainProgress, Row
 from sandbox.tables import copy_lines, point_lines
 
 FLEET = Fleet({"web": "i-1"}, {"web": "running"}, datetime(2026, 11, 22, 3, 0, tzinfo=UTC))
-INSTANCE = {"instance_id": "i-1", "state": "running", "tags": {}, "downs": []}
+INSTANCE = {"instance_id": "i-1", "state": "running", "tags": {}, "downs": [], "events": []}
 TAGS = dict.fromkeys(TOLD_BY_COPIES, "told") | {
     "stillpoint:consistency": "file-system",
     "stillpoint:retain": "7d 4w",
@@ -34,6 +34,7 @@ def image(image_id: str, day: int, **changes: object) -> dict[str, Any]:
         "created_at": created,
         "tags": TAGS | {"stillpoint:occurrence": created[:19] + "Z"},
         "dirty_bytes": 0,
+        "application": False,
         "snapshots": [{"snapshot_id": f"snap-{image_id}"}],
     }
     return found | changes
@@ -80,6 +81,17 @@ def test_a_copy_is_known_by_its_source_and_has_to_say_the_same() -> None:
     assert "stillpoint:evidence" in other.lacks
     assert "stillpoint:consistency" not in other.lacks
     assert other.claim_is_false
+
+
+def test_application_is_a_false_claim_of_what_was_not_quiesced() -> None:
+    level = {"stillpoint:consistency": "application"}
+    wrong = image("new", 22, tags=TAGS | level)
+    outcome = observed(wrong, copy("there", wrong))
+    assert outcome.claim_is_false
+    assert outcome.copies[0].claim_is_false
+    right = observed(image("new", 22, tags=TAGS | level, application=True))
+    assert not right.claim_is_false
+    assert not observed(image("new", 22)).claim_is_false
 
 
 def test_copies_of_other_points_and_those_that_are_gone_do_not_count() -> None:

@@ -33,6 +33,8 @@ FAULTS = {
     "execution-aborted",
     "event-doubled",
     "tick-missed",
+    "script-fails",
+    "freeze-fails",
 }
 
 
@@ -136,6 +138,17 @@ def test_instances_are_put_into_groups_behind_load_balancers_and_under_alarms() 
     assert truth["violations"] == []
 
 
+def test_documents_are_made_so_that_they_may_be_run_as_scripts() -> None:
+    lab = CompanionLab()
+    file = "docs/scripts/mysql.yaml"
+    documents = [{"name": "quiesce", "file": file}]
+    arrange(parse({"title": "t", "document": documents}), {}, lab.ask)
+    made = lab.ask("ssm", "GetDocument", Name="quiesce", DocumentFormat="YAML")
+    assert "pre-script" in made["Content"]
+    tags = lab.ask("ssm", "ListTagsForResource", ResourceType="Document", ResourceId="quiesce")
+    assert tags["TagList"] == [{"Key": "DLMScriptsAccess", "Value": "true"}]
+
+
 def test_the_desired_capacity_may_be_another_than_the_number_of_members() -> None:
     (group,) = SURROUNDED["auto_scaling_group"]
     truth = arranged(SURROUNDED | {"auto_scaling_group": [group | {"desired": 4}]})
@@ -218,6 +231,25 @@ def test_what_is_kept_and_copied_is_compared_too() -> None:
         "web: expected kept 23, found 24",
         "web: expected expired 3, found 2",
         "web: expected copies ['eu-west-1'], found []",
+    ]
+
+
+def test_where_it_serves_and_its_scripts_are_compared_too() -> None:
+    wanted = {"service": "site healthy", "scripts": "pre-script 0, post-script 0"}
+    chosen = parse({"title": "t", "instance": [{"name": "web"}], "expect": {"web": wanted}})
+    good = replace(OUTCOME, service="site healthy", scripts="pre-script 0, post-script 0")
+    assert run.judge(chosen, [good], []) == []
+    assert run.judge(chosen, [OUTCOME], []) == [
+        "web: expected service 'site healthy', found ''",
+        "web: expected scripts 'pre-script 0, post-script 0', found ''",
+    ]
+
+
+def test_a_claim_of_application_that_is_false_is_a_failure_in_words_of_its_own() -> None:
+    claimed = replace(OUTCOME, consistency="application", quiesced=False)
+    chosen = parse({"title": "t", "instance": [{"name": "web"}]})
+    assert run.judge(chosen, [claimed], []) == [
+        "web: claimed application, but its image was made while its applications were at work"
     ]
 
 

@@ -16,6 +16,7 @@ TOLERANCE = 30.0
 BOTH = ("fleet", "hung-guest", "lost-response")
 VIRTUAL_ONLY = (
     *("copy-failed", "isolation"),
+    *("agent-offline", "freeze-fails", "script-fails", "standby-refused"),
     *("access-denied", "image-failed", "no-capacity", "no-kms-grant", "server-error"),
     *("snapshot-never-initiated", "throttle"),
 )
@@ -62,6 +63,7 @@ def test_both_clouds_agree(
         assert (other.consistency, other.images) == (real.consistency, real.images)
         assert (other.retain, other.kept, other.expired) == (real.retain, real.kept, real.expired)
         assert [copy.state for copy in other.copies] == [copy.state for copy in real.copies]
+        assert (other.service, other.scripts) == (real.service, real.scripts)
         assert other.downtime_seconds == pytest.approx(real.downtime_seconds, abs=TOLERANCE)
         assert other.floor_seconds == pytest.approx(real.floor_seconds, abs=1.0)
     assert sorted(answer["events"]) == sorted(

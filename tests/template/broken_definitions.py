@@ -17,8 +17,9 @@ CAPTURE = ("States", "CaptureMembers", "ItemProcessor")
 START = ("States", "StartMembers", "ItemProcessor", "States", "StartInstance")
 NOW = "{% $now() %}"
 ENDLESS_STARTS = (
-    "AlertStranded, AllRunning?, DescribeStarting, PublishStranded, StartDeadline?, StartMembers,"
-    " TellOfBlindness?, WaitForStart, WaitToStartAgain go round without a deadline"
+    "AlertStranded, AllRunning?, AnyToRejoinMeanwhile?, DescribeStarting, PublishStranded,"
+    " RejoinThoseBack, StartDeadline?, StartMembers, TellOfBlindness?, WaitForStart,"
+    " WaitToStartAgain go round without a deadline"
 )
 
 BREAKS: list[tuple[Rule, Path, object, str]] = [

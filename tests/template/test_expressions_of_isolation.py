@@ -54,6 +54,7 @@ def test_the_first_look_around_is_told_from_the_later_ones() -> None:
     for checks in (0, 7):
         variables: dict[str, Any] = {
             "isolate_from": began,
+            "undos": {"i-0a": "standby"},
             "looks_around": checks,
             "warnings": [],
             "failures": [],
@@ -64,6 +65,7 @@ def test_the_first_look_around_is_told_from_the_later_ones() -> None:
         assert payload == {
             "execution": CONTEXT["Execution"]["Name"],
             "backup": CONTEXT["Execution"]["Input"],
+            "undos": {"i-0a": "standby"},
             "since": began,
             "checks": checks,
         }
@@ -299,6 +301,7 @@ def test_only_members_that_are_back_rejoin(ids: list[str]) -> None:
             {"error": "ImageFailed", "instance_id": "i-0a"},
         ],
         "freezes": freezes,
+        "undos": dict.fromkeys(ids, "scripts"),
         "rejoin_from": ago(minutes=2),
     }
     payload = render(
@@ -306,6 +309,7 @@ def test_only_members_that_are_back_rejoin(ids: list[str]) -> None:
     )
     assert payload["instance_ids"] == ids
     assert payload["freezes"] == freezes
+    assert payload["undos"] == variables["undos"]
     assert payload["since"] == variables["rejoin_from"]
     assert payload["backup"] == CONTEXT["Execution"]["Input"]
     # If the function fails for good, nobody knows that anything is undone.
@@ -364,3 +368,56 @@ def test_nothing_rejoins_after_its_cycle_tag_is_gone() -> None:
     last = STATES["ReleaseInstances"]
     followers = {last["Next"], *(rule["Next"] for rule in last["Catch"])}
     assert followers == {"CompleteBackup"}
+
+
+@SIZES
+def test_what_has_to_be_undone_is_remembered_whatever_becomes_of_the_tags(ids: list[str]) -> None:
+    payload = {
+        "members": [member(i) | {"undo": f"muted {i}"} for i in ids],
+        "refusals": [],
+        "warnings": [],
+        "isolates": True,
+        "rejoins": True,
+    }
+    found = answered("PrepareBackup", payload, {})
+    assert found["undos"] == {i: f"muted {i}" for i in ids}
+    assert caught("PrepareBackup", {})["undos"] == {}
+
+
+@pytest.mark.parametrize(
+    ("due", "running", "gone", "leads_to"),
+    [
+        (True, ["i-0a"], [], "RejoinThoseBack"),
+        (True, [], [], "WaitToStartAgain"),
+        (True, ["i-0a"], ["i-0a"], "WaitToStartAgain"),
+        (False, ["i-0a"], [], "WaitToStartAgain"),
+    ],
+)
+def test_a_member_that_does_not_start_keeps_no_other_out_of_service(
+    due: bool, running: list[str], gone: list[str], leads_to: str
+) -> None:
+    variables = {
+        "members": [member("i-0a"), member("i-0b")],
+        "rejoins_due": due,
+        "running_at": dict.fromkeys(running, ago()),
+        "gone": gone,
+    }
+    assert chosen("AnyToRejoinMeanwhile?", variables) == leads_to
+
+
+def test_between_two_rounds_only_those_that_run_rejoin_and_nothing_holds_up_the_next_start() -> (
+    None
+):
+    variables = {
+        "members": [member("i-0a"), member("i-0b"), member("i-0c", "freeze"), member("i-0d")],
+        "running_at": {"i-0a": ago()},
+        "gone": ["i-0d"],
+        "freezes": [],
+        "undos": {},
+        "resume_from": ago(minutes=2),
+    }
+    state = STATES["RejoinThoseBack"]
+    payload = render(state["Arguments"]["Payload"], variables, {"context": CONTEXT})
+    assert payload["instance_ids"] == ["i-0a", "i-0c"]
+    assert [rule["Next"] for rule in state["Catch"]] == [state["Next"]] == ["WaitToStartAgain"]
+    assert "Retry" not in state

@@ -231,7 +231,7 @@ def test_an_instance_is_given_up_after_twelve_hours_and_named() -> None:
     }
     early = {**variables, "resume_from": ago(hours=11.9)}
     late = {**variables, "resume_from": ago(hours=12.1)}
-    assert chosen("StartDeadline?", early) == "WaitToStartAgain"
+    assert chosen("StartDeadline?", early) == "AnyToRejoinMeanwhile?"
     assert chosen("StartDeadline?", late) == "AnyBack?"
     (rule,) = STATES["StartDeadline?"]["Choices"]
     (failure,) = value(rule["Assign"]["failures"], late)

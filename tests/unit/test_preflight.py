@@ -40,6 +40,7 @@ CASES = {
     "gone": Case(instance("terminated"), "does not exist"),
     "in-transition": Case(instance("stopping"), "(it is stopping)"),
     "other-backup": Case(instance(tags=in_the_charge_of("other-one")), "(other-one)"),
+    "not-put-back": Case(instance(tags={Tag.UNDO: "standby"}), "(standby)"),
     "instance-store-root": Case(instance(root_device_type="instance-store"), "instance store"),
     "snapshots-pending": Case(instance(), "(vol-0a: snap-0)", a_volume("st1", 1)),
     "managed": Case(instance(managed=True), "AWS service"),

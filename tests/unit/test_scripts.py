@@ -1,4 +1,5 @@
 from copy import deepcopy
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from stillpoint.scripts import (
     Status,
     comment_of,
     document_problem,
+    earliest,
     execution_id,
     freeze_problem,
     last_lines,
@@ -200,3 +202,17 @@ def test_the_last_lines_are_short_and_on_one_line(text: str) -> None:
 )
 def test_a_result_is_a_sentence(result: ScriptResult, sentence: str) -> None:
     assert result.sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("execution", "moment"),
+    [
+        ("i-0abc-20261122T030000Z", datetime(2026, 11, 22, 2, tzinfo=UTC)),
+        ("group-erp-20261122T030000Z-2", datetime(2026, 11, 22, 2, tzinfo=UTC)),
+        ("by-hand", None),
+    ],
+)
+def test_commands_are_looked_for_from_shortly_before_the_occurrence_on(
+    execution: str, moment: datetime | None
+) -> None:
+    assert earliest(comment_of(execution, Stage.PRE_SCRIPT)) == moment

@@ -53,7 +53,17 @@ OTHER_BACKUP = Hazard(
     Rule.NEVER,
     Concern.EVERY_METHOD,
     "Another backup is in charge of the instance.",
-    "Wait for that backup. If its execution ended long ago, remove the tag stillpoint:cycle.",
+    "Wait for that backup, or for the recovery after it, which goes on every five minutes. Do not"
+    " remove the tag stillpoint:cycle while there is a tag stillpoint:undo: nobody would put back"
+    " what that names.",
+)
+NOT_PUT_BACK = Hazard(
+    "not-put-back",
+    Rule.NEVER,
+    Concern.EVERY_METHOD,
+    "An earlier backup took the instance out of service, and nobody is putting it back.",
+    "Put back what stillpoint:undo on the instance names (its place in target groups, its Auto"
+    " Scaling group), then remove that tag.",
 )
 INSTANCE_STORE_ROOT = Hazard(
     "instance-store-root",
@@ -299,6 +309,7 @@ HAZARDS = (
     GONE,
     IN_TRANSITION,
     OTHER_BACKUP,
+    NOT_PUT_BACK,
     INSTANCE_STORE_ROOT,
     SNAPSHOTS_PENDING,
     MANAGED,

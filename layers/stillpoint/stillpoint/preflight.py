@@ -226,6 +226,7 @@ def _concerns(concern: Concern, method: str, state: str) -> bool:
 def _of_the_moment(instance: Instance, execution: str) -> Iterable[_Check]:
     """Check whether the instance is at rest and free."""
     value = instance.tags.get(Tag.CYCLE, "")
+    undo = instance.tags.get(Tag.UNDO, Undo().render())
     cycle = Cycle.parse(value)
     is_free = Tag.CYCLE not in instance.tags or (cycle and cycle.execution == execution)
     return (
@@ -235,6 +236,11 @@ def _of_the_moment(instance: Instance, execution: str) -> Iterable[_Check]:
             f"it is {instance.state}",
         ),
         (hazards.OTHER_BACKUP, not is_free, cycle.execution if cycle else value),
+        (
+            hazards.NOT_PUT_BACK,
+            Tag.CYCLE not in instance.tags and Undo.parse(undo) != Undo(),
+            undo,
+        ),
     )
 
 

@@ -8,6 +8,9 @@ from stillpoint.tags import Cycle
 SETTLED_AFTER = timedelta(seconds=60)
 """So long after an execution ended, its last call has taken effect and is visible: EC2's answers
 are eventually consistent (EC2 Developer Guide, "Eventual consistency")."""
+FUNCTIONS_END = timedelta(seconds=150)
+"""So long after an execution ended, no function that it had called runs any more: an execution that
+is stopped does not stop them, and each may take two minutes. Longer than their Timeout."""
 ALERT_AGAIN_AFTER = timedelta(hours=1)
 
 

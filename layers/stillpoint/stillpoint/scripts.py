@@ -1,8 +1,10 @@
 """Scripts in the guest: the documents that hold them, and what became of running them."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -38,6 +40,7 @@ _TOO_SMALL_FOR_VSS = frozenset(
     f"{family}.{size}" for family in ("t2", "t3", "t3a") for size in ("nano", "micro")
 )
 _NOT_DELIVERED = frozenset({"DeliveryTimedOut", "Undeliverable"})
+_OCCURRENCE = re.compile(r"-([0-9]{8}T[0-9]{6}Z)(?:-[0-9]+)? ")
 _LAST_LINES = 3
 _LAST_CHARACTERS = 300
 
@@ -124,6 +127,18 @@ def comment_of(execution: str, stage: str) -> str:
     name at most 80.
     """
     return f"{execution} {stage}"
+
+
+def earliest(comment: str) -> datetime | None:
+    """Return a moment before any command with this comment was sent, or None if it does not say.
+
+    An execution's name holds its occurrence, and no backup begins before that. Systems Manager
+    keeps commands for a month; without this, each look would read all of them.
+    """
+    match = _OCCURRENCE.search(comment)
+    if match is None:
+        return None
+    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) - timedelta(hours=1)
 
 
 def status_of(status: str) -> Status:

@@ -101,7 +101,6 @@ class _Freeze:
             "guest_now": self.answer.now,
             "from": self.answer.begin,
             "until": self.answer.end,
-            "filesystems": list(self.answer.filesystems),
         }
 
 
@@ -332,4 +331,4 @@ def _ask_for_thaw(instance_id: str, execution: str, settings: RejoinSettings) ->
 
 
 def _told(failed: object) -> list[str]:
-    return [str(each)[:200] for each in failed[:10]] if isinstance(failed, list) else []
+    return [str(each)[:100] for each in failed[:3]] if isinstance(failed, list) else []

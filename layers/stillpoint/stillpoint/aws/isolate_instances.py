@@ -27,6 +27,7 @@ class ScriptedMember:
     accept: frozenset[str]
     pre: str | None
     post: str | None
+    method: str = ""
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Self:
@@ -39,6 +40,7 @@ class ScriptedMember:
             # An execution that an earlier version of the planner started has neither.
             pre=row.get("pre"),
             post=row.get("post"),
+            method=row.get("method", ""),
         )
 
 
@@ -58,6 +60,7 @@ def isolate_instances(
         members = [ScriptedMember.read(row) for row in event["backup"]["members"]]
         since = datetime.fromisoformat(event["since"])
         checks = int(event["checks"])
+        written: Mapping[str, str] = event.get("undos", {})
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedInput(
             f"isolate_instances was given a backup that it cannot read: {error!r}"
@@ -67,13 +70,29 @@ def isolate_instances(
     if gone:
         return _failed([_failure(m, "InstanceGone", "The instance is gone.") for m in gone])
     _check_written(execution, instances.values())
-    undos = {key: undo_of(instance) for key, instance in instances.items()}
+    undos = {key: undo_of(instance, written.get(key)) for key, instance in instances.items()}
     if checks == 0:
         _mute(execution, undos, now)
     apart = {m: _take_apart(m.instance_id, undos[m.instance_id], since, now) for m in members}
     failures = [_failure(m, p.error, p.failure) for m, p in apart.items() if p.failure]
     if failures:
         return _failed(failures)
+    stopped = [
+        m for m in members if m.method == "stop" and instances[m.instance_id].state == "running"
+    ]
+    unexpected = standby.in_service(
+        [m.instance_id for m in stopped if not undos[m.instance_id].standby]
+    )
+    if unexpected:
+        return _failed(
+            [
+                _failure(
+                    m, standby.REFUSED, f"Its group would replace it: {unexpected[m.instance_id]}."
+                )
+                for m in stopped
+                if m.instance_id in unexpected
+            ]
+        )
     waiting = [f"{m.instance_id}: {p.waiting}" for m, p in apart.items() if p.waiting]
     if waiting:
         return _waiting(waiting, now - since)
@@ -81,11 +100,14 @@ def isolate_instances(
     return _run_scripts(scripted, execution, settings, since, now)
 
 
-def undo_of(instance: Instance) -> Undo:
+def undo_of(instance: Instance, written: str | None = None) -> Undo:
     """Return what may have to be undone; nothing if the instance does not say so.
 
-    Raises MalformedInput for a tag that cannot be read.
+    `written` is what Prepare wrote on it, if its execution still knows: then it counts, whatever
+    has become of the tag. Raises MalformedInput for a tag that cannot be read.
     """
+    if written is not None and (recorded := Undo.parse(written)) is not None:
+        return recorded
     if Tag.UNDO not in instance.tags:
         return Undo()
     undo = Undo.parse(instance.tags[Tag.UNDO])

@@ -14,7 +14,7 @@ from stillpoint.aws.telemetry import logger
 from stillpoint.errors import MalformedInput
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
-from stillpoint.recovery import SETTLED_AFTER, Step, next_step
+from stillpoint.recovery import FUNCTIONS_END, SETTLED_AFTER, Step, next_step
 from stillpoint.tags import Cycle, Tag
 
 OUT_OF_SERVICE_AFTER = timedelta(minutes=10)
@@ -49,7 +49,8 @@ class Left:
     def next_step(self, now: datetime) -> Step:
         """Return what to do about it, once the execution's last call has taken effect."""
         ended = self.execution.ended_at if self.execution else None
-        settled = ended is None or now - ended >= SETTLED_AFTER
+        wait = FUNCTIONS_END if Tag.UNDO in self.instance.tags else SETTLED_AFTER
+        settled = ended is None or now - ended >= wait
         return next_step(self.cycle, self.instance.state, settled=settled)
 
     def returning(self) -> Returning:

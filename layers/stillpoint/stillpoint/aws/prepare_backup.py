@@ -94,12 +94,17 @@ def prepare_backup(
         )
         for member in planned
     }
-    _write_ahead(present, execution, occurrence, undos, now)
     isolates = any(undos.values())
     freezes = any(
         member.method is Method.FREEZE and instances[member.instance_id].state == "running"
         for member in planned
     )
+    if (isolates or freezes) and not event.get("isolates", False):
+        raise MalformedInput(
+            "An execution that an earlier version of the state machine runs can neither take"
+            " instances out of service nor freeze them. Nothing was touched; the next attempt can."
+        )
+    _write_ahead(present, execution, occurrence, undos, now)
     return {
         "members": [
             {
@@ -112,6 +117,7 @@ def prepare_backup(
                 "image_name": image_name(member.instance_id, occurrence, attempt),
                 "description": f"Made by Stillpoint of {member.instance_id} for the occurrence"
                 f" {iso(occurrence)}",
+                "undo": undos[member.instance_id].render(),
                 "tags": [
                     {"Key": str(key), "Value": value}
                     for key, value in creation_tags(

@@ -35,7 +35,9 @@ LOOK_AGAIN_SECONDS = 5
 UNKNOWN_AFTER = timedelta(minutes=15)
 """An execution that Step Functions does not know after this never was, or is long forgotten."""
 
-_RECOVERED = "Nothing. Find out why its execution ended before it could start the instance itself."
+_RECOVERED = (
+    "Nothing. Find out why its execution ended before it could put the instance back itself."
+)
 _CUT_OFF_LATE = (
     "Its recovery points are proven and become available by themselves; nobody reports that any"
     " more, so look at them."

@@ -90,6 +90,7 @@ def rejoin_instances(
         back = [ScriptedMember.read(rows[each]) for each in event["instance_ids"]]
         freezes = {row["instance_id"]: row for row in event["freezes"]}
         since = datetime.fromisoformat(event["since"])
+        written: Mapping[str, str] = event.get("undos", {})
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedInput(
             f"rejoin_instances was given a backup that it cannot read: {error!r}"
@@ -103,7 +104,9 @@ def rejoin_instances(
         if member.instance_id in instances and member.instance_id not in held_up:
             instance = instances[member.instance_id]
             try:
-                returning.append(Returning(instance, undo_of(instance), member))
+                returning.append(
+                    Returning(instance, undo_of(instance, written.get(member.instance_id)), member)
+                )
             except MalformedInput as error:
                 held_up[member.instance_id] = str(error)
     progress = rejoin(
@@ -301,7 +304,7 @@ def _answer(
 
 
 def _failure(instance_id: str, error: str, cause: str) -> dict[str, str]:
-    return {"phase": "resume", "instance_id": instance_id, "error": error, "cause": cause[:1000]}
+    return {"phase": "resume", "instance_id": instance_id, "error": error, "cause": cause[:400]}
 
 
 def _order(each: Returning) -> int:

@@ -22,6 +22,7 @@ from stillpoint.scripts import (
     Stage,
     Status,
     comment_of,
+    earliest,
     execution_id,
     freeze_problem,
     never_arrived,
@@ -250,7 +251,9 @@ def _commands(instance_id: str, document: str, comment: str) -> "list[CommandTyp
     """Return the commands with this comment, the first one first."""
     # A document of another account is named by its ARN, which the filter does not know.
     named = [] if ":" in document else [{"key": "DocumentName", "value": document}]
-    filters = {"Filters": named} if named else {}
+    since = earliest(comment)
+    recent = [{"key": "InvokedAfter", "value": iso(since)}] if since else []
+    filters = {"Filters": [*named, *recent]} if named or recent else {}
     with translated(f"reading the commands of {instance_id}"):
         pages = client("ssm").get_paginator("list_commands")
         found = [

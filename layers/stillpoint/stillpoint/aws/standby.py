@@ -81,6 +81,15 @@ def enter(instance_id: str) -> Progress:
     assert_never(move)
 
 
+def in_service(instance_ids: Collection[str]) -> dict[str, str]:
+    """Return those of the instances that their Auto Scaling groups replace when they stop.
+
+    Each with its place in words.
+    """
+    members = _members(instance_ids)
+    return {key: each.in_words for key, each in members.items() if is_replaced(each)}
+
+
 def leave(instance_id: str) -> Progress:
     """Bring a member one step back into service; done when it is, or when it is no member any more.
 
