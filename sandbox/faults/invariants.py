@@ -1,28 +1,36 @@
 """What has to hold after every run, whatever went wrong in it. Each check returns what does not."""
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
 
 from sandbox.clock import iso
+from sandbox.faults.around import CYCLE, GONE, Around
 from sandbox.faults.fleet import Fleet
-from sandbox.virtual.cloud import Cloud
+from sandbox.faults.told import Told
+from sandbox.virtual.cloud import OWNER, Cloud
 from sandbox.virtual.executions import Record
-from sandbox.virtual.journal import Message
 from sandbox.virtual.mischief import Kind
 
-CYCLE: Final = "stillpoint:cycle"
 STACK: Final = "stillpoint:stack"
 LEVEL: Final = "stillpoint:consistency"
 OCCURRENCE: Final = "stillpoint:occurrence"
 AT_REST: Final = frozenset({"file-system", "application"})
-GONE: Final = frozenset({"terminated", "shutting-down"})
+APPLICATION: Final = "application"
 # A start that takes longer than this has to be told while it lasts.
 DOWN_UNTOLD: Final = 1800.0
 PLANNER: Final = "plan_backups"
+INCOMPLETE: Final = ("recover_instances", "RecoveryIncomplete")
 PERIOD: Final = 300.0  # seconds, of which the planner's alarm looks at three
 PERIODS: Final = 3
+# What the recovery may not do to an instance that a live execution has.
+_CHANGES: Final = (
+    *("StartInstances", "StopInstances", "DeleteTags", "SendCommand", "DeregisterTargets"),
+    *("RegisterTargets", "EnterStandby", "ExitStandby"),
+)
+_FIGHT: Final = re.compile(rf"recover_instances: ({'|'.join(_CHANGES)}) (.*?)-> ok")
 
 
 class Check:
@@ -31,20 +39,24 @@ class Check:
     def __init__(self, cloud: Cloud, fleet: Fleet) -> None:
         self._cloud = cloud
         self._fleet = fleet
+        self._told = Told(cloud)
+        self._around = Around(cloud, fleet, self._told)
 
     def unsettled(self) -> list[str]:
         """Return what is not at rest yet: this may take its time, within a bound."""
-        truth = self._cloud.world.truth()
+        truth = self._cloud.truth()
+        self._around.look(truth)
         return [
             *self._running_executions(),
             *self._states(truth),
             *self._cycle_tags(truth),
             *self._pending_images(truth),
+            *self._around.unsettled(truth),
         ]
 
     def violations(self) -> list[str]:
         """Return what must not be so at any time."""
-        truth = self._cloud.world.truth()
+        truth = self._cloud.truth()
         untagged = Kind.OWNER_UNTAGS in self._cloud.mischief.kinds
         return [
             *(
@@ -52,7 +64,7 @@ class Check:
                 for each in dict.fromkeys(self._cloud.journal.surprises)
                 if not (untagged and "lacks a permission" in each)
             ),
-            *(f"EC2 saw a violation: {each}" for each in truth["violations"]),
+            *self._harm(truth),
             *self._untagged(truth),
             *self._false_claims(truth),
             *self._leftovers(truth),
@@ -60,6 +72,7 @@ class Check:
             *self._untold_failures(),
             *self._untold_downs(truth),
             *self._fights(),
+            *self._around.violations(truth),
         ]
 
     def recovery_points(self, occurrence: float) -> list[str]:
@@ -106,11 +119,7 @@ class Check:
                 yield f"{row['name']} is {row['state']}, and was {'/'.join(sorted(accepted))}"
 
     def _cycle_tags(self, truth: dict[str, Any]) -> Iterator[str]:
-        running = {
-            record.name
-            for record in self._cloud.executions.records.values()
-            if record.status == "RUNNING"
-        }
+        running = self._cloud.executions.running
         for row in truth["instances"]:
             value = row["tags"].get(CYCLE)
             if value is None or row["state"] in GONE:
@@ -125,6 +134,14 @@ class Check:
                 yield f"the image {row['image_id']} of {row['instance_name']} is pending"
 
     # -- never ------------------------------------------------------------------
+
+    def _harm(self, truth: dict[str, Any]) -> Iterator[str]:
+        """Return what the models saw that nobody may do, apart from the owner's own doing."""
+        names = self._fleet.touched | self._fleet.unplaced
+        excused = {self._fleet.ids[name] for name in names}
+        for each in truth["violations"]:
+            if each["by"] != OWNER and not excused.issuperset(each["instances"] or [""]):
+                yield f"harm was done: {each}"
 
     def _untagged(self, truth: dict[str, Any]) -> Iterator[str]:
         for row in truth["images"]:
@@ -142,27 +159,32 @@ class Check:
             label = f"the image {row['image_id']} of {row['instance_name']}"
             if level in AT_REST and row["dirty_bytes"]:
                 yield f"{label} claims {level}, and lacks {row['dirty_bytes']} bytes"
+            if level == APPLICATION and not row["application"]:
+                yield f"{label} claims {level}, and its applications were not at rest"
             if row["missing_volumes"]:
                 yield f"{label} claims {level}, and lacks {len(row['missing_volumes'])} volumes"
             if row["state"] not in {"pending", "available"}:
                 yield f"{label} claims {level}, and is {row['state']}"
 
     def _leftovers(self, truth: dict[str, Any]) -> Iterator[str]:
-        """Return what a failed backup left behind and nobody was told of."""
-        running = {
-            record.name
-            for record in self._cloud.executions.records.values()
-            if record.status == "RUNNING"
-        }
+        """Return what a failed backup left behind and nobody was told of.
+
+        A recovery that is refused what it needs for tidying up rings an alarm of its own.
+        """
+        if any(each[1:] == INCOMPLETE for each in self._cloud.lambdas.errors):
+            return
+        running = self._cloud.executions.running
         kept = {row["image_id"] for row in truth["images"] if row["state"] != "deregistered"}
         for row in truth["images"]:
             if row["state"] == "deregistered" or row["tags"].get(LEVEL):
                 continue
             in_charge = row["tags"].get("stillpoint:execution") in running
-            if not in_charge and not self._told(row["image_id"]):
+            if not in_charge and not self._told.says(row["image_id"]):
                 yield f"the half-made image {row['image_id']} ({row['state']}) was left behind"
         for row in truth["snapshots"]:
-            if row["image_id"] not in kept and not self._told(row["snapshot_id"], row["image_id"]):
+            if row["image_id"] not in kept and not self._told.says(
+                row["snapshot_id"], row["image_id"]
+            ):
                 yield f"the snapshot {row['snapshot_id']} of no image was left behind"
 
     def _doubles(self, truth: dict[str, Any]) -> Iterator[str]:
@@ -180,17 +202,17 @@ class Check:
         for record in self._cloud.executions.records.values():
             if record.status in {"RUNNING", "SUCCEEDED"}:
                 continue
-            if self._alarms(record.name, *record.members, since=record.started_at):
+            if self._told.alarms(record.name, *record.members, since=record.started_at):
                 continue
             # CloudWatch's alarm rings for every execution that ends badly. That is enough where
             # nothing is lost, and where nobody else can publish.
             lost = self.unprotected(record)
-            if lost and not self._cloud.mischief.concerns("Publish"):
+            if lost and not self._told.is_muzzled:
                 yield f"nobody was told that {record.name} ended {record.status}"
 
     def untold_gaps(self, occurrence: float) -> list[str]:
         """Return which instances lack a recovery point of an occurrence, and nobody knows."""
-        if self._planner_alarm() or self._cloud.mischief.concerns("Publish"):
+        if self._planner_alarm() or self._told.is_muzzled:
             return []
         return [
             f"{each}, and nobody was told"
@@ -204,7 +226,7 @@ class Check:
         return any(
             message.mentions(self._fleet.ids[name])
             or (group and message.body.get("group") == group)
-            for message in self._alarms("", since=0.0)
+            for message in self._told.alarms()
         )
 
     def _planner_alarm(self) -> bool:
@@ -220,35 +242,19 @@ class Check:
                 seconds = down["downtime_seconds"]
                 if seconds is None or seconds <= DOWN_UNTOLD or row["name"] in self._fleet.touched:
                     continue
-                told = self._alarms(row["instance_id"], since=0.0)
-                if not told and not self._cloud.mischief.concerns("Publish"):
+                told = self._told.alarms(row["instance_id"])
+                if not told and not self._told.is_muzzled:
                     yield f"nobody was told that {row['name']} was down for {seconds:.0f} s"
 
     def _fights(self) -> Iterator[str]:
         """Return where the recovery laid hands on an instance that a live execution had."""
-        for call in self._cloud.world.calls:
-            if call.error or "recover_instances" not in call.principal:
-                continue
-            if call.action not in {"StartInstances", "StopInstances", "DeleteTags"}:
+        for entry in self._cloud.journal.entries:
+            match = _FIGHT.match(entry.text) if entry.kind == "call" else None
+            if match is None:
                 continue
             for record in self._cloud.executions.records.values():
-                if _alive(record, call.at) and set(call.instances) & set(record.members):
-                    yield f"recovery did {call.action} while {record.name} was in charge"
-
-    # -- who was told -----------------------------------------------------------
-
-    def _alarms(self, *words: str, since: float) -> list[Message]:
-        return [
-            message
-            for message in self._cloud.journal.messages
-            if message.at >= since
-            and message.severity != "info"
-            and (not any(words) or message.mentions(*words))
-        ]
-
-    def _told(self, *words: str) -> bool:
-        text = json.dumps([message.text for message in self._cloud.journal.messages])
-        return any(word and word in text for word in words)
+                if _alive(record, entry.at) and any(each in match[2] for each in record.members):
+                    yield f"recovery did {match[1]} while {record.name} was in charge"
 
 
 def _alive(record: Record, at: float) -> bool:

@@ -1,81 +1,40 @@
 """The matrix: every point that the ways through the cycle pass, times every fault for it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sandbox.faults.bases import BASES, CLEAN, TWO_HOURS, physics, state
-from sandbox.faults.case import DEFAULT_SEED, Case
+from sandbox.faults.bases import BASES, CLEAN, FREEZES, SERVICE, everywhere, physics, state
+from sandbox.faults.case import DEFAULT_FLEET, DEFAULT_SEED, Case
+from sandbox.faults.fleets import SUBJECTS
 from sandbox.faults.moments import CYCLE
 from sandbox.faults.result import Result
-from sandbox.virtual.mischief import (
-    CALL_FAULTS,
-    FUNCTION_FAULTS,
-    STATE_FAULTS,
-    Fault,
-    Kind,
+from sandbox.faults.strikes import (
+    AROUND,
+    GUESTS,
+    METHOD_PHYSICS,
+    METHOD_STATES,
+    OWNER_DOES,
+    OWNER_STATES,
+    PHYSICAL,
+    RULE_BASES,
+    RULES,
+    TWO_RECOVERIES,
 )
+from sandbox.virtual.mischief import CALL_FAULTS, FUNCTION_FAULTS, STATE_FAULTS, Fault, Kind
 
-# Where the owner meddles: before, during and after each phase.
-OWNER_STATES: Final = (
-    "PrepareBackup",
-    "StopInstance",
-    "DescribeStopping",
-    "CreateImage",
-    "WaitForSnapshots",
-    "StartInstance",
-    "WaitForStart",
-    "ReleaseInstances",
-    "CompleteBackup",
+# Functions that do the same whatever stands around the instances, and the call that is different:
+# it writes down what has to be undone.
+INDIFFERENT: Final = frozenset(
+    {
+        *("plan_backups", "prepare_backup", "complete_backup", "alert_stranded"),
+        *("prune_recovery_points", "copy_recovery_points"),
+    }
 )
-OWNER_DOES: Final = (
-    Kind.OWNER_STOPS,
-    Kind.OWNER_STARTS,
-    Kind.OWNER_TERMINATES,
-    Kind.OWNER_UNTAGS,
-)
-PHYSICAL: Final[dict[str, tuple[Fault, ...]]] = {
-    "hung-guest": (physics("hung-guest"),),
-    "no-capacity-2h-refused": (physics("no-capacity", seconds=TWO_HOURS + CYCLE),),
-    "no-capacity-2h-falls-back": (
-        physics("no-capacity", falls_back=True, seconds=TWO_HOURS + CYCLE),
-    ),
-    "no-kms-grant-2h": (physics("no-kms-grant", seconds=TWO_HOURS + CYCLE),),
-    "image-failed-at-once": (physics("image-failed", delay_seconds=0.5),),
-    "image-failed-later": (physics("image-failed", delay_seconds=120),),
-    "image-failed-twice": (physics("image-failed", delay_seconds=30, times=2),),
-    "snapshot-never-initiated": (physics("snapshot-never-initiated"),),
-    "snapshot-error-at-once": (physics("snapshot-error", delay_seconds=0.5),),
-    "snapshot-error-later": (physics("snapshot-error", delay_seconds=90),),
-    "stop-protection-appears": (state(Kind.OWNER_PROTECTS, "StopInstance"),),
-}
-RULES: Final[dict[str, Fault]] = {
-    "event-lost": Fault(Kind.EVENT_LOST, after=CYCLE),
-    "event-doubled": Fault(Kind.EVENT_DOUBLED, after=CYCLE),
-    "tick-missed": Fault(Kind.TICK_MISSED, "plan_backups", after=CYCLE),
-    "tick-doubled": Fault(Kind.TICK_DOUBLED, "plan_backups", after=CYCLE),
-    "two-planners-at-once": Fault(Kind.PLANNERS_AT_ONCE, "plan_backups", after=CYCLE),
-    "sweep-missed": Fault(Kind.TICK_MISSED, "recover_instances", after=CYCLE),
-    "sweep-doubled": Fault(Kind.TICK_DOUBLED, "recover_instances", after=CYCLE),
-    "two-sweeps-at-once": Fault(Kind.PLANNERS_AT_ONCE, "recover_instances", after=CYCLE),
-}
-# States in which an instance is rebooted or imaged as it runs.
-METHOD_STATES: Final = (
-    "PrepareBackup",
-    "CreateImage",
-    "WaitForSnapshots",
-    "ReleaseInstances",
-    "CompleteBackup",
-    "WaitForImages",
-)
-METHOD_PHYSICS: Final = (
-    "hung-guest",
-    "image-failed",
-    "snapshot-never-initiated",
-    "snapshot-error",
-)
-# Events and sweeps matter where there is something to recover.
-RULE_BASES: Final = (CLEAN, "cut-off", "snapshot-error")
+WRITES_AHEAD: Final = ("prepare_backup", "CreateTags")
+# What brings instances back into service does so for what was frozen as for what was stopped.
+SERVING: Final = frozenset({"isolate_instances", "recover_instances"})
+SPARSE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,43 +58,69 @@ class Points:
 
 def base_cases(seed: int = DEFAULT_SEED) -> list[Case]:
     """Return the runs that show which points there are."""
-    return [Case(name, "alone", faults, (), seed) for name, faults in BASES.items()]
+    return [Case(name, "alone", base.faults, (), seed, base.fleet) for name, base in BASES.items()]
 
 
 def matrix(found: Mapping[str, Points], seed: int) -> list[Case]:
-    """Return every pair of a point and a fault, each point on the first way that passes it."""
-    known_calls: set[tuple[str, str]] = set()
-    known_states: set[str] = set()
+    """Return every pair of a point and a fault, each point on the first way that passes it.
+
+    Each fleet has its own points, apart from the calls of functions to which it is all the same.
+    """
+    known_calls: set[tuple[str, str, str]] = set()
+    known_states: set[tuple[str, str]] = set()
     cases: list[Case] = []
-    for base in BASES:
-        points = found[base]
+    for name, base in BASES.items():
+        points = found[name]
         for (caller, action), at in points.calls.items():
-            if (caller, action) not in known_calls:
-                known_calls.add((caller, action))
+            point = (_of_fleet(base.fleet, caller, action), caller, action)
+            if point not in known_calls:
+                known_calls.add(point)
                 # A caller is a state, or else a function.
                 kinds = CALL_FAULTS + (() if caller in points.states else FUNCTION_FAULTS)
-                cases += _of_call(base, (caller, action), at, kinds, seed)
-        for name in points.states:
-            if name not in known_states:
-                known_states.add(name)
-                cases += _of_state(base, name, seed)
-    return [*cases, *_physical(seed), *_owner(known_states, seed), *_rules(seed), *_methods(seed)]
+                cases += _of_call(name, (caller, action), at, kinds, seed)
+        for state_name in points.states:
+            if (base.fleet, state_name) not in known_states:
+                known_states.add((base.fleet, state_name))
+                cases += _of_state(name, state_name, seed)
+    known = {state_name for fleet, state_name in known_states if fleet == DEFAULT_FLEET}
+    return [
+        *cases,
+        *_physical(seed),
+        *_owner(known, seed),
+        *_around(seed),
+        *_rules(seed),
+        *_methods(seed),
+    ]
+
+
+def _of_fleet(fleet: str, caller: str, action: str) -> str:
+    """Return the fleet that a call is a point of: one that another has as well is not repeated."""
+    if caller in INDIFFERENT and (caller, action) != WRITES_AHEAD:
+        return DEFAULT_FLEET
+    return SERVICE if caller in SERVING and fleet == FREEZES else fleet
 
 
 def sample(cases: Iterable[Case]) -> list[Case]:
-    """Return one case of every point, each with another fault than its neighbour's."""
+    """Return one case of every point, each with another fault than its neighbour's.
+
+    Of the points at which something stands around the instances, it is every third.
+    """
     by_point: dict[str, list[Case]] = {}
     for case in cases:
         by_point.setdefault(case.point, []).append(case)
-    return [some[number % len(some)] for number, some in enumerate(by_point.values())]
+    alone = [some for some in by_point.values() if some[0].fleet not in SUBJECTS]
+    around = [some for some in by_point.values() if some[0].fleet in SUBJECTS][::SPARSE]
+    return [some[number % len(some)] for number, some in enumerate([*alone, *around])]
 
 
 def _named(base: str, point: str) -> str:
     return point if base == CLEAN else f"{base}+{point}"
 
 
-def _case(base: str, point: str, kind: Kind, fault: Fault, seed: int) -> Case:
-    return Case(_named(base, point), kind.value, (*BASES[base], fault), (fault,), seed)
+def _case(base: str, point: str, faults: tuple[Fault, ...], must_strike: Fault, seed: int) -> Case:
+    way = BASES[base]
+    every, fault = (*way.faults, *faults), must_strike.kind.value
+    return Case(_named(base, point), fault, every, (must_strike,), seed, way.fleet)
 
 
 def _of_call(
@@ -145,13 +130,13 @@ def _of_call(
     for kind in kinds:
         # A call of the enrolment is struck there, one of the backup not before it is due.
         fault = Fault(kind, caller, action, after=CYCLE if at >= CYCLE else 0.0)
-        yield _case(base, f"{caller}/{action}", kind, fault, seed)
+        yield _case(base, f"{caller}/{action}", (fault,), fault, seed)
 
 
 def _of_state(base: str, name: str, seed: int) -> Iterator[Case]:
     for kind in STATE_FAULTS:
-        fault = Fault(kind, name, after=CYCLE)
-        yield _case(base, name, kind, fault, seed)
+        faults = everywhere(kind, name, BASES[base].fleet)
+        yield _case(base, name, faults, faults[0], seed)
 
 
 def _physical(seed: int) -> Iterator[Case]:
@@ -167,6 +152,20 @@ def _owner(states: set[str], seed: int) -> Iterator[Case]:
                 yield Case(f"owner-at-{name}", kind.value, (fault,), (fault,), seed)
 
 
+def _around(seed: int) -> Iterator[Case]:
+    """Return what concerns guests, and what an owner does around his instances."""
+    for fleet, faults in GUESTS.items():
+        for name, some in faults.items():
+            yield Case(f"{fleet}+guest", name, some, (), seed, fleet)
+    for fleet, deeds in AROUND.items():
+        for subject, (kinds, states) in deeds.items():
+            for name in states:
+                for kind in kinds:
+                    fault = state(kind, name, subject)
+                    point = f"{fleet}+{subject}-at-{name}"
+                    yield Case(point, kind.value, (fault,), (fault,), seed, fleet)
+
+
 def _methods(seed: int) -> Iterator[Case]:
     """Return what concerns the methods that stop nothing: a reboot, or no rest at all."""
     struck = [Fault(kind, "CreateImage", "CreateImage", after=CYCLE) for kind in CALL_FAULTS]
@@ -180,7 +179,10 @@ def _methods(seed: int) -> Iterator[Case]:
 
 
 def _rules(seed: int) -> Iterator[Case]:
+    strikes = TWO_RECOVERIES[-1:]
+    point = "service-cut-off+EventBridge"
+    yield Case(point, "two-recoveries-at-once", TWO_RECOVERIES, strikes, seed, SERVICE)
     for base in RULE_BASES:
         for name, fault in RULES.items():
             if base == CLEAN or fault.caller != "plan_backups":
-                yield Case(_named(base, "EventBridge"), name, (*BASES[base], fault), (fault,), seed)
+                yield replace(_case(base, "EventBridge", (fault,), fault, seed), fault=name)

@@ -4,9 +4,11 @@ import time
 from typing import Final
 
 from sandbox.faults.case import Case
-from sandbox.faults.fleet import FLEETS, Fleet
-from sandbox.faults.invariants import Check
+from sandbox.faults.fleet import Fleet
+from sandbox.faults.fleets import FLEETS
+from sandbox.faults.invariants import LEVEL, Check
 from sandbox.faults.moments import DAY, ENROLMENT, OCCURRENCE
+from sandbox.faults.owner import Owner
 from sandbox.faults.result import Result
 from sandbox.virtual.cloud import Cloud, running
 from sandbox.virtual.executions import Record
@@ -28,7 +30,8 @@ def play(case: Case, *, always_history: bool = False) -> Result:
     """Play a case in a cloud of its own. The process must live in virtual time already."""
     begun = time.process_time()
     seed = f"{case.seed}"
-    parameters = {"TickInterval": f"{case.tick_minutes}"}
+    plan = FLEETS[case.fleet]
+    parameters = {**plan.parameters, "TickInterval": f"{case.tick_minutes}"}
     cloud = Cloud(seed=seed, start=ENROLMENT, parameters=parameters, faults=case.faults)
     with running(cloud, seed):
         run = _Run(case, cloud)
@@ -56,6 +59,7 @@ class _Run:
         self._case = case
         self._cloud = cloud
         self._fleet = Fleet(cloud, FLEETS[case.fleet])
+        Owner(cloud, self._fleet)
         self._check = Check(cloud, self._fleet)
 
     def violations(self) -> list[str]:
@@ -65,7 +69,8 @@ class _Run:
             found = self._settle(BOUND)
             found += self._check.violations()
             found += self._check.untold_gaps(OCCURRENCE)
-            idle = [each for each in self._case.must_strike if each in self._cloud.mischief.idle()]
+            struck = self._cloud.mischief.struck
+            idle = [each for each in self._case.must_strike if not struck(each)]
             found += [f"the fault {each.kind} at {each.caller} never struck" for each in idle]
             if not found:
                 found = self._next_occurrence()
@@ -119,6 +124,7 @@ class _Run:
         self._cloud.journal.surveying = False
         self._cloud.mischief.lift()
         self._cloud.world.faults.clear()
+        self._fleet.mend_agents()
         self._cloud.rules.quiet_until = following - LEAD
         self._cloud.run_until(following + MINUTE)
         return [
@@ -138,7 +144,10 @@ def _first_executions(cloud: Cloud) -> list[Record]:
 
 
 def _outcome(cloud: Cloud) -> str:
-    """Return how the executions of the first occurrence ended, and the longest downtime."""
+    """Return how the executions of the first occurrence ended, and what came of them.
+
+    That is the longest downtime, and the levels that were claimed, of both occurrences.
+    """
     ended = [
         one.status.lower() + (f" ({one.error})" if one.error else "")
         for one in _first_executions(cloud)
@@ -150,4 +159,17 @@ def _outcome(cloud: Cloud) -> str:
         if down["downtime_seconds"] is not None
     ]
     longest = f"; longest down {max(downs):.0f} s" if downs else ""
-    return ", ".join(ended or ["nothing was started"]) + longest
+    levels = ", ".join(f"{name} {'/'.join(some)}" for name, some in _levels(cloud).items())
+    return (
+        ", ".join(ended or ["nothing was started"]) + longest + f"; claimed {levels or 'nothing'}"
+    )
+
+
+def _levels(cloud: Cloud) -> dict[str, list[str]]:
+    """Return the levels that were claimed of the images that there still are, by instance."""
+    levels: dict[str, list[str]] = {}
+    for row in cloud.world.truth()["images"]:
+        level = row["tags"].get(LEVEL)
+        if level and row["state"] != "deregistered":
+            levels.setdefault(row["instance_name"], []).append(level)
+    return levels

@@ -9,7 +9,7 @@ from sandbox.faults.case import Case
 from sandbox.virtual.mischief import Fault, Kind
 
 POINT: Final = "walk"
-FLEETS: Final = ("stops", "stops", "methods")  # by name, the first more often
+FLEETS: Final = ("stops", "stops", "methods", "service", "service", "freezes")  # some more often
 MOST: Final = 4  # faults in a walk
 LATEST: Final = 1800.0  # seconds by which a fault may be put off
 MOST_SKIPPED: Final = 3
@@ -29,14 +29,20 @@ def walks(cases: Iterable[Case], first_seed: int, number: int) -> Iterator[Case]
 def _hashable(faults: Iterable[Fault]) -> Iterator[tuple[Fault, ...] | tuple[object, ...]]:
     """Return each fault as something that can be told apart from others."""
     for each in faults:
-        yield each.kind, each.caller, each.action, each.after, tuple(sorted(each.physics.items()))
+        described = tuple(sorted(each.physics.items()))
+        yield each.kind, each.caller, each.action, each.after, each.subject, described
 
 
 def _fault(row: tuple[object, ...]) -> Fault:
-    kind, caller, action, after, physics = row
+    kind, caller, action, after, subject, physics = row
     assert isinstance(physics, tuple)  # noqa: S101  as made above
     return Fault(
-        Kind(str(kind)), str(caller), str(action), float(str(after)), physics=dict(physics)
+        Kind(str(kind)),
+        str(caller),
+        str(action),
+        float(str(after)),
+        subject=str(subject),
+        physics=dict(physics),
     )
 
 

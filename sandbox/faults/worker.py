@@ -1,7 +1,8 @@
 """A process that plays what it is told to: one JSON document a line in, one out, until the end.
 
 It lives in virtual time from its first line on, which is why nothing else is imported before. A
-request is `{"case": ..., "history": ...}` or `{"scenario": name, "seed": number}`.
+request is `{"case": ..., "history": ..., "sabotage": name}`, or `{"scenario": name, "seed":
+number}`.
 """
 
 import json
@@ -28,10 +29,12 @@ def main() -> None:
 
 
 def _case(request: dict[str, Any]) -> dict[str, Any]:
-    from sandbox.faults.case import Case  # noqa: PLC0415  after the time is virtual
+    from sandbox.faults import sabotage  # noqa: PLC0415  after the time is virtual
+    from sandbox.faults.case import Case  # noqa: PLC0415
     from sandbox.faults.play import play  # noqa: PLC0415
 
-    return play(Case.from_json(request["case"]), always_history=request["history"]).to_json()
+    with sabotage.of(request["sabotage"]):
+        return play(Case.from_json(request["case"]), always_history=request["history"]).to_json()
 
 
 def _scenario(request: dict[str, Any]) -> dict[str, Any]:

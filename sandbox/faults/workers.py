@@ -31,9 +31,12 @@ class Worker:
             text=True,
         )
 
-    def play(self, case: Case, *, history: bool) -> Result:
-        """Play a case. A process that dies or hangs over it is a violation in itself."""
-        answer = self._ask({"case": case.to_json(), "history": history})
+    def play(self, case: Case, *, history: bool, sabotage: str = "") -> Result:
+        """Play a case. A process that dies or hangs over it is a violation in itself.
+
+        `sabotage` names one of `sandbox.faults.sabotage`.
+        """
+        answer = self._ask({"case": case.to_json(), "history": history, "sabotage": sabotage})
         if answer:
             return Result.from_json(json.loads(answer))
         return Result.broken(case, self._last_words())

@@ -205,7 +205,7 @@ def test_an_instance_drains_from_all_its_groups_at_once() -> None:
 
 @pytest.mark.parametrize("delay", ["0", "30", "3600", None])
 def test_draining_is_waited_for_as_long_as_the_group_says_and_a_minute(delay: str | None) -> None:
-    span = timedelta(seconds=int(delay or 300) + 60)
+    span = timedelta(seconds=int(delay or 300) + 600)
     with balancing(web=serving(WEB, state="draining", delay=delay, looks=9)):
         assert drained(held("web"), after=span).waiting == "it drains from web:80"
         assert drained(held("web"), after=span + timedelta(seconds=1)) == DONE

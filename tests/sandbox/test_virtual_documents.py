@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.faults.matrix import PHYSICAL, RULES
+from sandbox.faults.strikes import PHYSICAL, RULES
 from sandbox.virtual.mischief import Kind
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "failure-modes.md"

@@ -46,10 +46,22 @@ def test_a_lasting_fault_lasts_from_its_first_strike() -> None:
 
 def test_a_fault_is_armed_later_and_lets_occasions_pass() -> None:
     clock = Clock()
-    mischief = Mischief((Fault(Kind.STOPPED, "WaitForStop", after=60, skip=2),), clock.now)
-    assert mischief.state("WaitForStop") is None
+    fault = Fault(Kind.STOPPED, "WaitForStop", after=60, skip=2)
+    mischief = Mischief((fault,), clock.now)
+    assert mischief.state("WaitForStop", ["web"]) is None
     clock.moment += 60
-    assert [mischief.state("WaitForStop") for _ in range(4)] == [None, None, Kind.STOPPED, None]
+    struck = [mischief.state("WaitForStop", ["web"]) for _ in range(4)]
+    assert struck == [None, None, fault, None]
+
+
+def test_a_fault_with_a_subject_strikes_its_execution_alone() -> None:
+    fault = Fault(Kind.TIMED_OUT, "WaitForStop", subject="db")
+    mischief = Mischief((fault, Fault(Kind.TIMED_OUT, "WaitForStart")), Clock().now)
+    assert mischief.state("WaitForStop", ["api"]) is None
+    assert not mischief.struck(fault)
+    assert mischief.state("WaitForStop", ["app", "db"]) is fault
+    assert mischief.struck(fault)
+    assert mischief.state("WaitForStop", ["app", "db"]) is None
 
 
 def test_ticks_and_events_have_faults_of_their_own() -> None:

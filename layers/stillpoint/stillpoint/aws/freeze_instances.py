@@ -18,7 +18,7 @@ from stillpoint.aws.telemetry import logger
 from stillpoint.errors import AwsRefused, MalformedInput, StillpointError
 from stillpoint.freeze import AUTO_THAWED, FreezeAnswer, FreezeWindow, number, read_answer
 from stillpoint.isolation import DONE, Progress
-from stillpoint.scripts import ScriptResult, Status, comment_of
+from stillpoint.scripts import ScriptResult, Status, comment_of, last_lines
 
 LATER_THAN_THE_HOLD = timedelta(seconds=30)
 """How much later than the end of the hold a guest thaws itself, whatever has become of it."""
@@ -33,6 +33,9 @@ STILL_FROZEN = "StillFrozen"
 """The name of the failure of a guest that could not be thawed: whatever writes in it hangs."""
 
 _DELIVERY_SECONDS = 30
+_THAW_DELIVERY_SECONDS = 300
+"""The agent of a guest whose root is frozen hears of the thaw when the freeze is over: after 150 s
+at most."""
 _LOOK_AGAIN_SECONDS = 1.0
 _VSS_SECONDS = "600"
 
@@ -182,6 +185,7 @@ class _Freezing:
         self._comment = comment_of(execution, "freeze")
         self._settings = settings
         self._clock = clock
+        client("ssm")  # making it takes a while, which would count as doubt about the guest's clock
 
     def send(self, guest: _Guest) -> _Freeze:
         """Ask a guest to freeze, unless it has been asked."""
@@ -274,7 +278,10 @@ class _Freezing:
         )
         if first is not None and first != freeze.command_id:
             return self._look(replace(freeze, command_id=first))
-        return replace(freeze, failure=result.sentence)
+        said = last_lines(result.error_output or result.output) or result.detail
+        code = "" if result.exit_code is None else f" (exit code {result.exit_code})"
+        failure = f"The guest cannot freeze{code}: {said}. Command: {freeze.command_id}."
+        return replace(freeze, failure=failure)
 
     def _give_up(self, freeze: _Freeze) -> _Freeze:
         """Call a command off that was not answered: the guest would freeze for nothing."""
@@ -327,6 +334,7 @@ def _ask_for_thaw(instance_id: str, execution: str, settings: RejoinSettings) ->
         settings.freeze_document,
         comment_of(execution, "thaw"),
         {"executionId": [execution], "command": ["thaw"]},
+        delivery_seconds=_THAW_DELIVERY_SECONDS,
     )
 
 

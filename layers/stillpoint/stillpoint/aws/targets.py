@@ -23,7 +23,8 @@ _DELAY = "deregistration_delay.timeout_seconds"
 _DEFAULT_DELAY = 300
 """Seconds that a target drains unless its group says otherwise (Elastic Load Balancing API
 Reference, TargetGroupAttribute)."""
-_GRACE = timedelta(seconds=60)
+_GRACE = timedelta(minutes=10)
+"""How much longer than its delay a target may drain: its deregistration may have been late."""
 _FULL = frozenset({"TooManyTargets", "TooManyRegistrationsForTargetId"})
 
 
@@ -97,7 +98,7 @@ def drain(
 
     A target is shown as draining until its group's deregistration delay is over, even if it has
     nothing left to do (Elastic Load Balancing User Guide, "Deregistration delay"). `since` is when
-    the draining began: one that has not ended a minute after the delay is not waited for.
+    the isolation began: one that has not ended ten minutes after the delay is not waited for.
     """
     waiting = []
     for group, registration, targets_of_group in _each(targets):
