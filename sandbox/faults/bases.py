@@ -75,6 +75,7 @@ BASES: Final[dict[str, Base]] = {
     "service-cut-off": Base(everywhere(Kind.STOPPED, "DescribeSnapshots", SERVICE), SERVICE),
     "script-hangs": Base((physics("script-hangs", "db", stage="pre-script"),), SERVICE),
     "post-hangs": Base((physics("script-hangs", "db", stage="post-script"),), SERVICE),
+    "one-stays-down": Base((physics("no-capacity", "app", seconds=1500 + CYCLE),), SERVICE),
     "no-room": Base((state(Kind.OWNER_LOWERS_MAX, "StopMembers", "web"),), SERVICE),
     # What is frozen.
     FREEZES: Base(fleet=FREEZES),
