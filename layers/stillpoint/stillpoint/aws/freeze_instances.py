@@ -185,10 +185,12 @@ class _Freezing:
         self._comment = comment_of(execution, "freeze")
         self._settings = settings
         self._clock = clock
-        client("ssm")  # making it takes a while, which would count as doubt about the guest's clock
 
     def send(self, guest: _Guest) -> _Freeze:
         """Ask a guest to freeze, unless it has been asked."""
+        # The first call makes the client, which takes a while: it would count as doubt about when
+        # the guest's clock was read.
+        scripts.find_command(guest.instance_id, self._settings.freeze_document, self._comment)
         sent_at = self._clock()
         try:
             if guest.is_windows:
