@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.expressions import evaluate
+from sandbox.expressions import evaluate, render
 from sandbox.template import DEFINITION
 from tests.template.asl import all_states, expressions
 
@@ -76,3 +76,22 @@ def status(instance_id: str, state: str) -> dict[str, Any]:
 
 def statuses(*rows: dict[str, Any]) -> dict[str, Any]:
     return {"InstanceStatuses": list(rows)}
+
+
+def answered(name: str, payload: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    """What a Task assigns when its function answers this."""
+    states = {"context": CONTEXT, "result": {"Payload": payload}}
+    assigned: dict[str, Any] = render(STATES[name]["Assign"], variables, states)
+    return assigned
+
+
+def caught(name: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """What a Task assigns when it fails for good."""
+    (rule,) = STATES[name]["Catch"]
+    states = {"context": CONTEXT, "errorOutput": CAUGHT}
+    assigned: dict[str, Any] = render(rule["Assign"], variables, states)
+    return assigned
+
+
+def a_freeze(instance_id: str, *, vss: bool = False) -> dict[str, Any]:
+    return {"instance_id": instance_id, "command_id": f"command of {instance_id}", "vss": vss}
