@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 
 from stillpoint.instance import Instance
+from stillpoint.pacing import Pace
 from stillpoint.plan import Limits, Plan, Verdict
 from stillpoint.planning import make_plan
 from stillpoint.policy import PolicyDefaults
@@ -34,9 +35,12 @@ def schedule(text: str, zone: str = "UTC") -> Schedule:
     return one
 
 
-def limits(max_concurrent: int = 10, catch_up_hours: float = 6) -> Limits:
-    """Return the stack's limits."""
-    return Limits(DEFAULTS, max_concurrent, timedelta(hours=catch_up_hours))
+def limits(
+    max_concurrent: int = 10, catch_up_hours: float = 6, per_minute: int = 100, tick: int = 1
+) -> Limits:
+    """Return the stack's limits; `tick` is in minutes."""
+    pace = Pace(per_minute, timedelta(minutes=tick))
+    return Limits(DEFAULTS, max_concurrent, pace, timedelta(hours=catch_up_hours))
 
 
 def an_instance(
@@ -74,11 +78,12 @@ def plan(
     max_concurrent: int = 10,
     catch_up_hours: float = 6,
     backup_now: list[str] | None = None,
+    per_minute: int = 100,
+    tick: int = 1,
 ) -> Plan:
     """Return the plan for instances, by default at the first tick after 03:00."""
-    return make_plan(
-        instances, now=now, limits=limits(max_concurrent, catch_up_hours), backup_now=backup_now
-    )
+    bounds = limits(max_concurrent, catch_up_hours, per_minute, tick)
+    return make_plan(instances, now=now, limits=bounds, backup_now=backup_now)
 
 
 def started(made: Plan) -> list[str]:

@@ -217,15 +217,15 @@ def test_a_record_that_cannot_be_read_is_a_clear_error(
 
 @pytest.mark.parametrize(
     ("minutes", "seconds"),
-    [(0, 60), (1, 60), (2, 60), (4, 120), (10, 300), (30, 900), (31, 900), (1440, 900)],
+    [(0, 120), (1, 120), (2, 120), (4, 240), (10, 600), (30, 1800), (31, 1800), (1440, 1800)],
 )
 def test_the_wait_grows_with_the_time_since_the_capture(minutes: int, seconds: int) -> None:
     assert wait_before_next_check(timedelta(minutes=minutes)) == seconds
 
 
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3)))
-def test_a_wait_is_whole_seconds_from_one_to_fifteen_minutes(since: timedelta) -> None:
+def test_a_wait_is_whole_seconds_from_two_to_thirty_minutes(since: timedelta) -> None:
     wait = wait_before_next_check(since)
     assert isinstance(wait, int)
-    assert 60 <= wait <= 900
+    assert 120 <= wait <= 1800
     assert wait <= wait_before_next_check(since + timedelta(minutes=1))

@@ -2,7 +2,7 @@ import pytest
 
 from stillpoint.instance import Instance
 from stillpoint.plan import Status, Verdict
-from stillpoint.tags import Cursor, Tag
+from stillpoint.tags import Cursor, Tag, iso
 from tests.unit.builders import NOW, an_instance, at, plan, started, verdict
 
 
@@ -21,6 +21,7 @@ def test_a_due_instance_is_started_once_with_all_that_its_execution_needs() -> N
         "schedule": "daily 03:00 UTC",
         "trigger": "schedule",
         "attempt": 1,
+        "begins_at": iso(NOW),
         "members": [
             {
                 "instance_id": "i-0a",

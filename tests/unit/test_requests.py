@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from stillpoint.errors import MalformedInput
 from stillpoint.requests import PruneRequest, Request
+from stillpoint.tags import parse_iso
 from tests.functions.samples import sample
 
 ID = "i-0123456789abcdef0"
@@ -17,7 +18,14 @@ JSON = st.recursive(
 
 
 def test_the_event_of_a_schedule_rule_is_a_tick() -> None:
-    assert Request.parse(sample("plan_backups_tick")) == Request(backup_now=None, dry_run=False)
+    event = sample("plan_backups_tick")
+    assert Request.parse(event) == Request(scheduled_at=parse_iso(str(event["time"])))
+    assert Request.parse(event).scheduled_at is not None
+
+
+@pytest.mark.parametrize("time", ["", "soon", 7, None])
+def test_a_tick_without_a_readable_time_is_a_tick_all_the_same(time: object) -> None:
+    assert Request.parse(sample("plan_backups_tick") | {"time": time}) == Request()
 
 
 def test_a_dry_run_is_asked_for_by_name() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stillpoint.grouping import Group, Subject
-from stillpoint.plan import Trigger
+from stillpoint.plan import Limits, Trigger
 from stillpoint.policy import BackupPolicy, Method
 from stillpoint.tags import Cycle, Tag
 
@@ -37,20 +37,23 @@ class Admissions:
 def admit(
     candidates: Iterable[Candidate],
     subjects: Iterable[Subject],
-    max_concurrent: int,
+    limits: Limits,
     now: datetime,
 ) -> Admissions:
-    """Admit the oldest occurrences first, as many as the limits allow.
+    """Admit the oldest occurrences first, as many as may begin until the next tick.
 
     A candidate with an anti-affinity peer that is down lets the others pass. One for which
     there is no room does not: else a large group would wait for ever behind small ones. Only if
     the room is taken by instances that have been down for long, stranded perhaps, does it let the
-    others pass: nobody knows when they will be back.
+    others pass: nobody knows when they will be back. The first of a tick may be larger than the
+    pace allows: it would wait for ever.
     """
+    most, per_tick = limits.max_concurrent, limits.pace.per_tick
     present = [subject for subject in subjects if not subject.gone]
     taken = sum(subject.in_backup for subject in present)
     taken_for_long = sum(_is_down_for_long(subject, now) for subject in present)
     peers = _Peers(present, now)
+    beginning = 0
     admitted: dict[str, Candidate] = {}
     waiting: dict[str, str] = {}
     first_in_line: Group | None = None
@@ -61,17 +64,24 @@ def admit(
             waiting[group.group_id] = obstacle
         elif first_in_line is not None:
             waiting[group.group_id] = f"waits in line behind {first_in_line}"
-        elif taken + size > max_concurrent:
-            if taken_for_long + size <= max_concurrent:
+        elif taken + size > most:
+            if taken_for_long + size <= most:
                 first_in_line = group
             waiting[group.group_id] = (
-                f"waits for room: {taken} of at most {max_concurrent} instances "
+                f"waits for room: {taken} of at most {most} instances "
                 f"are in a backup and this one needs {size}"
+            )
+        elif beginning and beginning + size > per_tick:
+            first_in_line = group
+            waiting[group.group_id] = (
+                f"waits for its turn: {beginning} of at most {per_tick} instances begin a backup"
+                f" before the planner looks again and this one needs {size}"
             )
         else:
             admitted[group.group_id] = candidate
             peers.take_down(group)
             taken += size
+            beginning += size
     return Admissions(admitted, waiting)
 
 

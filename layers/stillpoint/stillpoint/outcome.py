@@ -152,8 +152,11 @@ class Record:
 
 
 def wait_before_next_check(since_capture: timedelta) -> int:
-    """Return the seconds until the next look at pending AMIs: half as long again, 1 to 15 min."""
-    return int(min(900, max(60, since_capture.total_seconds() / 2)))
+    """Return the seconds until the next look at pending AMIs: as long again, 2 to 30 minutes.
+
+    Nothing is down meanwhile, and each look is billed.
+    """
+    return int(min(1800, max(120, since_capture.total_seconds())))
 
 
 def _by_instance(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

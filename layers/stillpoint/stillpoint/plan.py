@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from stillpoint.pacing import Pace
 from stillpoint.policy import Method, PolicyDefaults
 from stillpoint.retain import Retain
 from stillpoint.tags import Cursor, compact, iso
@@ -37,12 +38,14 @@ class Status(StrEnum):
 class Limits:
     """The stack's parameters that bound a plan.
 
-    `max_concurrent` is the number of instances that may be in a backup at a time, `catch_up`
-    how late an occurrence may still be started, `max_attempts` how often in all.
+    `max_concurrent` is the number of instances that may be in a backup at a time, `pace` how fast
+    they may begin one, `catch_up` how late an occurrence may still be started, `max_attempts` how
+    often in all.
     """
 
     defaults: PolicyDefaults
     max_concurrent: int
+    pace: Pace
     catch_up: timedelta
     max_attempts: int = 1
 
@@ -79,7 +82,8 @@ class Backup:
     """One group at one occurrence, to be started as one execution.
 
     `schedule` is the expression that gave the occurrence, or `on-demand`. Members are sorted by
-    their order in the group, then by id. `attempt` is above 1 after a failure.
+    their order in the group, then by id. `attempt` is above 1 after a failure. The execution waits
+    until `begins_at`, which another tick may see otherwise: the name is what counts.
     """
 
     group_id: str
@@ -88,6 +92,7 @@ class Backup:
     schedule: str
     trigger: Trigger
     members: tuple[Member, ...]
+    begins_at: datetime
     attempt: int = 1
 
     @property
@@ -96,7 +101,7 @@ class Backup:
         return execution_name(self.group_id, self.occurrence, self.attempt)
 
     def to_input(self) -> dict[str, object]:
-        """Return the execution's input, ready for JSON and the same for the same backup."""
+        """Return the execution's input, ready for JSON."""
         return {
             "group": self.group,
             "group_id": self.group_id,
@@ -104,6 +109,7 @@ class Backup:
             "schedule": self.schedule,
             "trigger": self.trigger.value,
             "attempt": self.attempt,
+            "begins_at": iso(self.begins_at),
             "members": [
                 {
                     "instance_id": member.instance_id,

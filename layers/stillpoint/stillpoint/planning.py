@@ -51,13 +51,14 @@ def make_plan(
     now: datetime,
     limits: Limits,
     backup_now: Collection[str] | None = None,
+    scheduled_at: datetime | None = None,
 ) -> Plan:
     """Return the plan for an instant.
 
     `instances` are all that carry a schedule, are in a backup or have anti-affinity peers. With
     `backup_now`, the groups of those instance ids are started at once, within the same limits, and
     nothing else is: no scheduled backup, no enrolment, no problem; each id that cannot start gets
-    a refusal.
+    a refusal. `scheduled_at` is when the tick that asks was to come, if that is known.
     """
     now = now.astimezone(UTC).replace(microsecond=0)
     subjects = survey(instances, limits.defaults, now)
@@ -67,8 +68,14 @@ def make_plan(
         candidates = [standing.candidate for standing in standings if standing.candidate]
     else:
         candidates = _requested(by_instance, backup_now, now)
-    admissions = admit(candidates, subjects, limits.max_concurrent, now)
-    backups = tuple(_backup(candidate) for candidate in admissions.admitted.values())
+    admissions = admit(candidates, subjects, limits, now)
+    admitted = list(admissions.admitted.values())
+    moments = limits.pace.beginnings(
+        (len(candidate.group.subjects) for candidate in admitted),
+        now=now,
+        scheduled_at=scheduled_at or now,
+    )
+    backups = tuple(_backup(*each) for each in zip(admitted, moments, strict=True))
     verdicts = tuple(
         _verdict(subject, by_instance.get(subject.instance_id), admissions, now)
         for subject in subjects
@@ -162,7 +169,7 @@ def _refusals(
     return tuple(refusals)
 
 
-def _backup(candidate: Candidate) -> Backup:
+def _backup(candidate: Candidate, begins_at: datetime) -> Backup:
     members = [
         Member(
             instance_id=subject.instance_id,
@@ -185,6 +192,7 @@ def _backup(candidate: Candidate) -> Backup:
         schedule=candidate.schedule,
         trigger=candidate.trigger,
         members=tuple(sorted(members, key=lambda member: (member.order, member.instance_id))),
+        begins_at=begins_at,
         attempt=candidate.attempt,
     )
 

@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from stillpoint.errors import MalformedInput
+from stillpoint.tags import parse_iso
 
 _INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 _FORMS = (
@@ -18,10 +20,14 @@ _FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An invocation of `plan_backups`: a tick if both fields are at their defaults."""
+    """An invocation of `plan_backups`: a tick if `backup_now` and `dry_run` are at their defaults.
+
+    `scheduled_at` is when a tick was to come; a tick may come late.
+    """
 
     backup_now: tuple[str, ...] | None = None
     dry_run: bool = False
+    scheduled_at: datetime | None = None
 
     @classmethod
     def parse(cls, event: object) -> "Request":
@@ -29,7 +35,7 @@ class Request:
         if not isinstance(event, Mapping):
             raise MalformedInput(f"The event is no JSON object. {_FORMS}")
         if event.get("detail-type") == "Scheduled Event":
-            return cls()
+            return cls(scheduled_at=parse_iso(str(event.get("time", ""))))
         unknown = sorted(str(key) for key in event if key not in {"backup_now", "dry_run"})
         if unknown or not event:
             what = f"does not know {', '.join(unknown)[:200]}" if unknown else "was given nothing"

@@ -16,6 +16,7 @@ from stillpoint.aws.telemetry import logger, metrics
 from stillpoint.errors import PlannerIncomplete, StillpointError
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
+from stillpoint.pacing import Pace
 from stillpoint.plan import Backup, Limits, Missed, Plan, Status, Verdict
 from stillpoint.planning import make_plan
 from stillpoint.policy import PolicyDefaults
@@ -39,10 +40,17 @@ def plan_backups(request: Request, settings: PlanSettings, now: datetime) -> dic
             lock_days=settings.lock_days,
         ),
         max_concurrent=settings.max_concurrent,
+        pace=Pace(settings.per_minute, settings.tick),
         catch_up=settings.catch_up,
         max_attempts=settings.max_attempts,
     )
-    plan = make_plan(instances.values(), now=now, limits=limits, backup_now=request.backup_now)
+    plan = make_plan(
+        instances.values(),
+        now=now,
+        limits=limits,
+        backup_now=request.backup_now,
+        scheduled_at=request.scheduled_at,
+    )
     if request.dry_run:
         return _account(plan, plan.backups, now) | {"dry_run": True}
     effects = _Effects(plan, instances, settings, now)

@@ -44,6 +44,10 @@ def _hours(name: str) -> timedelta:
     return timedelta(hours=_number(name))
 
 
+def _minutes(name: str) -> timedelta:
+    return timedelta(minutes=_number(name))
+
+
 def _seconds(name: str) -> timedelta:
     return timedelta(seconds=_number(name))
 
@@ -97,6 +101,8 @@ class PlanSettings(_Settings):
     default_retain: _DefaultRetain
     catch_up: Annotated[timedelta, partial(_hours, "CATCH_UP_HOURS")]
     max_concurrent: Annotated[int, partial(_number, "MAX_CONCURRENT_BACKUPS")]
+    per_minute: Annotated[int, partial(_number, "BACKUPS_PER_MINUTE")]
+    tick: Annotated[timedelta, partial(_minutes, "TICK_MINUTES")]
     max_attempts: Annotated[int, partial(_number, "MAX_ATTEMPTS")]
     copy_regions: _CopyRegions
     lock_days: _LockDays
