@@ -129,6 +129,7 @@ def test_the_backup_in_the_samples_is_what_the_planner_writes() -> None:
         schedule="daily 03:00 UTC",
         trigger=Trigger.SCHEDULE,
         members=(member(1, "erp-app", ()), member(2, "erp-db", ("public-ip",))),
+        begins_at=at("2026-11-22 03:00:20"),
     )
     for name in ("prepare_backup", "complete_backup_succeeded"):
         assert sample(name)["execution"] == backup.execution_name
