@@ -130,10 +130,10 @@ def test_snapshots_in_error_are_told_apart(ids: list[str]) -> None:
     [
         (["vol-1"], [], [], 0, "Captured"),
         (["vol-1", "vol-2"], [], [], 11, "Captured"),
-        (["vol-1", "vol-2"], ["vol-2"], [], 0, "DescribeImage"),
+        (["vol-1", "vol-2"], ["vol-2"], [], 0, "WaitForSnapshots"),
         (["vol-1", "vol-2"], ["vol-2"], [], 11, "CaptureFailed"),
         (["vol-1"], [], ["snap-1"], 0, "CaptureFailed"),
-        ([], [], [], 0, "DescribeImage"),
+        ([], [], [], 0, "WaitForSnapshots"),
         ([], [], [], 11, "CaptureFailed"),
     ],
 )
@@ -145,13 +145,30 @@ def test_captured_is_only_what_is_complete(
         "missing": lacking,
         "broken": broken,
         "image_id": "ami-1",
+        "looks": 1,
         "capture_from": ago(minutes=minutes),
     }
     assert chosen("SafeToStart?", variables) == leads_to
-    for rule in STATES["SafeToStart?"]["Choices"]:
+    ends = [rule for rule in STATES["SafeToStart?"]["Choices"] if "Output" in rule]
+    assert len(ends) == 3
+    for rule in ends:
         outcome = render(rule["Output"], variables, {"context": CONTEXT, "input": member("i-0a")})
         assert outcome["instance_id"] == "i-0a"
         assert outcome["image_id"] == "ami-1"
+
+
+@pytest.mark.parametrize("looks", range(1, 30))
+def test_an_image_that_failed_is_noticed_while_snapshots_are_missing(looks: int) -> None:
+    asked = looks % 4 == 0 or looks >= 20
+    variables = {
+        "volumes": ["vol-1"],
+        "missing": ["vol-1"],
+        "broken": [],
+        "looks": looks,
+        "capture_from": ago(minutes=1),
+    }
+    leads_to = "DescribeImage" if asked else "WaitForSnapshots"
+    assert chosen("SafeToStart?", variables) == leads_to
 
 
 @pytest.mark.parametrize(

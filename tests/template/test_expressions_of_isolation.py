@@ -104,7 +104,7 @@ def test_a_function_that_fails_for_good_is_a_failure_with_a_cause_of_bounded_len
     variables = {"failures": EARLIER, "members": [member("i-0a")], "gone": []}
     *before, failure = caught(name, variables)["failures"]
     assert before == EARLIER
-    assert (failure["error"], len(failure["cause"])) == ("Ec2.Ec2Exception", 1000)
+    assert (failure["error"], len(failure["cause"])) == ("Ec2.Ec2Exception", 300)
 
 
 @pytest.mark.parametrize("name", ["WaitToIsolate", "WaitToRejoin"])
@@ -197,8 +197,8 @@ def test_a_frozen_linux_is_not_rebooted() -> None:
     [
         ("ami-1", "VssImageNotMade", 600, "ReadVolumes"),
         ("ami-1", "Ec2.Ec2Exception", 600, "ReadVolumes"),
-        ("", "VssImageNotMade", 0, "WaitToFindImage"),
-        ("", "VssImageNotMade", 530, "WaitToFindImage"),
+        ("", "VssImageNotMade", 0, "ReadVssCommand"),
+        ("", "VssImageNotMade", 530, "ReadVssCommand"),
         ("", "VssImageNotMade", 550, "CaptureFailed"),
         ("", "Ec2.Ec2Exception", 0, "WaitToCreateImage"),
         ("", "Ec2.Ec2Exception", 170, "WaitToCreateImage"),

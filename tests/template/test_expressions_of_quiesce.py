@@ -59,7 +59,7 @@ def test_an_error_of_prepare_keeps_the_planned_members_and_a_cause_of_bounded_le
     assert (assign["refusals"], assign["warnings"]) == ([], [])
     (failure,) = assign["failures"]
     assert (failure["phase"], failure["error"]) == ("prepare", "Ec2.Ec2Exception")
-    assert len(failure["cause"]) == 1000
+    assert len(failure["cause"]) == 300
 
 
 def test_prepare_sets_the_same_variables_whether_it_succeeds_or_fails() -> None:

@@ -25,9 +25,9 @@ def test_an_execution_waits_for_its_turn_and_never_for_longer_than_an_hour(
     assert most - 2 <= waited <= most
 
 
-@pytest.mark.parametrize("begins_at", [ago(seconds=0), ago(seconds=60), ago(seconds=86400)])
-def test_a_turn_that_has_come_is_not_waited_for(begins_at: str) -> None:
-    assert turn(begins_at=begins_at) == 0
+@pytest.mark.parametrize("seconds", [0, 60, 86400])
+def test_a_turn_that_has_come_is_not_waited_for(seconds: int) -> None:
+    assert turn(begins_at=ago(seconds=seconds)) == 0
 
 
 def test_an_execution_that_an_earlier_planner_started_has_no_turn() -> None:
@@ -59,7 +59,7 @@ def test_the_looks_at_a_stop_of_a_minute_are_few_and_the_last_is_not_late() -> N
 
 @pytest.mark.parametrize(
     ("looks", "volumes", "seconds"),
-    [(0, 1, 1), (0, 3, 2), (0, 6, 4), (1, 6, 2), (10, 1, 3), (20, 1, 15)],
+    [(0, 1, 1), (0, 3, 2), (0, 6, 4), (0, 128, 8), (1, 6, 2), (10, 1, 3), (20, 1, 15)],
 )
 def test_snapshots_are_looked_for_when_there_can_be_one_of_every_volume(
     looks: int, volumes: int, seconds: int
