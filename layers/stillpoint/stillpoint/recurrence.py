@@ -14,7 +14,6 @@ import calendar
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -109,10 +108,20 @@ class WallClock:
 
     def latest(self, until: datetime) -> datetime | None:
         """Return the latest occurrence at or before an instant, or None."""
-        return _latest(self, until.replace(microsecond=0))
+        gap = _gaps.get(self)
+        if gap is None or not gap.holds(until):
+            instant = until.replace(microsecond=0)
+            gap = _Gap(_latest(self, instant), _next(self, instant))
+            if len(_gaps) >= _MOST_GAPS:
+                _gaps.clear()
+            _gaps[self] = gap
+        return gap.latest
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first occurrence later than an instant, or None."""
+        gap = _gaps.get(self)
+        if gap is not None and gap.holds(after):
+            return gap.next
         return _next(self, after.replace(microsecond=0))
 
     def walls(self, start: datetime, *, backwards: bool = False) -> Iterator[datetime]:
@@ -167,8 +176,25 @@ def _new_year(year: int) -> datetime:
     return datetime(year, 1, 1)  # noqa: DTZ001 (a local time, which has no zone yet)
 
 
-# A fleet has few schedules and one clock: each answer serves every instance that shares it.
-@lru_cache(maxsize=20_000)
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Two occurrences that follow each other; None if there is none on that side."""
+
+    latest: datetime | None
+    next: datetime | None
+
+    def holds(self, instant: datetime) -> bool:
+        """Return whether an instant lies between them: at the first, or later."""
+        begun = self.latest is None or self.latest <= instant
+        return begun and (self.next is None or instant < self.next)
+
+
+# A schedule is asked for every instance that has it, at every tick: the answers are the same until
+# its next occurrence.
+_gaps: dict[WallClock, _Gap] = {}
+_MOST_GAPS = 20_000
+
+
 def _latest(clock: WallClock, until: datetime) -> datetime | None:
     naive = until.astimezone(UTC).replace(tzinfo=None)
     start = naive + max(clock.offset(until), clock.offset(until - _DAY))
@@ -187,7 +213,6 @@ def _latest(clock: WallClock, until: datetime) -> datetime | None:
     return latest
 
 
-@lru_cache(maxsize=20_000)
 def _next(clock: WallClock, after: datetime) -> datetime | None:
     naive = after.astimezone(UTC).replace(tzinfo=None)
     start = naive + min(clock.offset(after), clock.offset(after - _DAY))

@@ -1,8 +1,12 @@
 """EC2 instances: reading them and writing our tags on them."""
 
+import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import batched
 from typing import TYPE_CHECKING, Any
+
+from botocore.model import ListShape, Shape, StructureShape
 
 from stillpoint.aws.client import client, translated
 from stillpoint.instance import AttachedVolume, Instance, Placement
@@ -14,14 +18,45 @@ if TYPE_CHECKING:
 _FILTER_VALUES = 200
 """Values that one filter may hold (EC2 API Reference, DescribeInstances)."""
 _TAGGED_RESOURCES = 1000
-"""Resources that one CreateTags may name (EC2 API Reference, CreateTags)."""
-_PAGE = 1000
+"""Resources that one call may name (EC2 API Reference, CreateTags and DeleteTags)."""
+_PAGE = 500
+"""Instances that are in memory at a time with all that EC2 says of them; at most 1,000."""
+
+type _Read = Mapping[str, "_Read"]
+"""The members of a structure that are read, each with what is read of it."""
+
+_ADDRESS: _Read = {"IpOwnerId": {}, "PublicIp": {}}
+_INSTANCE: _Read = {
+    "InstanceId": {},
+    "State": {"Name": {}},
+    "Tags": {"Key": {}, "Value": {}},
+    "InstanceType": {},
+    "RootDeviceType": {},
+    "RootDeviceName": {},
+    "InstanceLifecycle": {},
+    "Operator": {"Managed": {}},
+    "LaunchTime": {},
+    "NetworkInterfaces": {
+        "Association": _ADDRESS,
+        "PrivateIpAddresses": {"Association": _ADDRESS, "Primary": {}},
+    },
+    "HibernationOptions": {"Configured": {}},
+    "BlockDeviceMappings": {"DeviceName": {}, "Ebs": {"VolumeId": {}}},
+    "StateReason": {"Code": {}, "Message": {}},
+    "CapacityReservationSpecification": {
+        "CapacityReservationTarget": {"CapacityReservationId": {}}
+    },
+    "Placement": {"Tenancy": {}, "Affinity": {}, "HostId": {}, "GroupName": {}},
+    "VpcId": {},
+    "Platform": {},
+}
 
 
 def scheduled_instances() -> list[Instance]:
     """Return every instance that has a schedule, is in a backup, or may be a peer of one."""
     keys = [Tag.SCHEDULE, Tag.CYCLE, Tag.ANTI_AFFINITY]
-    return list(_describe([{"Name": "tag-key", "Values": keys}]))
+    with _no_search_for_cycles():
+        return list(_describe([{"Name": "tag-key", "Values": keys}]))
 
 
 def instances_by_id(instance_ids: Collection[str]) -> dict[str, Instance]:
@@ -91,10 +126,17 @@ def create_tags(
 
 def delete_tag(resource_id: str, key: str, value: str, *, region: str | None = None) -> None:
     """Remove a tag if it still has this value (EC2 API Reference, DeleteTags)."""
-    with translated(f"removing the tag {key} of {resource_id}"):
-        client("ec2", region).delete_tags(
-            Resources=[resource_id], Tags=[{"Key": key, "Value": value}]
-        )
+    delete_tags([resource_id], key, value, region=region)
+
+
+def delete_tags(
+    resource_ids: Iterable[str], key: str, value: str, *, region: str | None = None
+) -> None:
+    """Remove a tag of any number of resources, wherever it still has this value."""
+    rows = [{"Key": key, "Value": value}]
+    for some in batched(resource_ids, _TAGGED_RESOURCES, strict=False):
+        with translated(f"removing the tag {key} of {', '.join(some[:5])}"):
+            client("ec2", region).delete_tags(Resources=list(some), Tags=rows)
 
 
 def tags_of(row: Mapping[str, Any]) -> dict[str, str]:
@@ -104,11 +146,51 @@ def tags_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _describe(filters: list[dict[str, Any]]) -> Iterator[Instance]:
     with translated("reading the instances"):
-        pages = client("ec2").get_paginator("describe_instances")
+        ec2 = client("ec2")
+        _parse_only_what_is_read(ec2)
+        pages = ec2.get_paginator("describe_instances")
         for page in pages.paginate(Filters=filters, PaginationConfig={"PageSize": _PAGE}):
             for reservation in page["Reservations"]:
                 for row in reservation["Instances"]:
                     yield _instance(row)
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Let Python's collector of cycles rest.
+
+    A large fleet's pages are millions of objects in no cycle at all, which are gone with their
+    page. To search them over and over takes a third of the time of reading them.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _parse_only_what_is_read(ec2: Any) -> None:  # noqa: ANN401 (made at run time)
+    """Let the SDK pass over the members of an instance that `_instance` does not read.
+
+    There are some 60, and parsing them is most of what the planner does in a large fleet. Shapes
+    belong to one operation of one client: no other call is concerned.
+    """
+    answer = ec2.meta.service_model.operation_model("DescribeInstances").output_shape
+    _keep(answer.members["Reservations"].member.members["Instances"], _INSTANCE)
+
+
+def _keep(shape: Shape, read: _Read) -> None:
+    """Take the members that are not read out of a structure, or out of those in a list."""
+    if isinstance(shape, ListShape):
+        _keep(shape.member, read)
+    elif isinstance(shape, StructureShape):
+        for name in shape.members.keys() - read.keys():
+            del shape.members[name]
+        for name, member in shape.members.items():
+            _keep(member, read[name])
 
 
 def _instance(row: "InstanceTypeDef") -> Instance:

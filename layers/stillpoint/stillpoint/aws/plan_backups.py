@@ -1,27 +1,35 @@
 """Carrying out a plan: starting backups, writing tags, telling people, counting."""
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import batched
 from typing import Any, assert_never
 
 from aws_lambda_powertools.metrics import MetricUnit
 
+from stillpoint.account import FOR_A_CALLER, FOR_NOBODY, give_account
 from stillpoint.aws import aftermath, ec2, executions
 from stillpoint.aws.executions import Start
 from stillpoint.aws.notifications import publish
+from stillpoint.aws.plan_metrics import count
 from stillpoint.aws.settings import PlanSettings
 from stillpoint.aws.telemetry import logger, metrics
-from stillpoint.errors import PlannerIncomplete, StillpointError
+from stillpoint.errors import AwsRefused, PlannerIncomplete, StillpointError
 from stillpoint.instance import Instance
-from stillpoint.messages import Event, EventName, InstanceReport
+from stillpoint.messages import Event
 from stillpoint.pacing import Pace
-from stillpoint.plan import Backup, Limits, Missed, Plan, Status, Verdict
+from stillpoint.plan import Backup, Limits, Missed, Plan
+from stillpoint.plan_events import MOST_IN_ONE, backup_missed, batches, policy_invalid
 from stillpoint.planning import make_plan
 from stillpoint.policy import PolicyDefaults
 from stillpoint.requests import Request
-from stillpoint.tags import Cursor, Tag, iso
+from stillpoint.tags import Tag
+
+MOST_WRITES = 300
+"""Tag writes of one tick. EC2 takes 600 a minute from all callers together (EC2 Developer Guide,
+"Request throttling for the Amazon EC2 API": CreateTags), and backups under way need theirs."""
 
 
 def plan_backups(request: Request, settings: PlanSettings, now: datetime) -> dict[str, Any]:
@@ -52,18 +60,22 @@ def plan_backups(request: Request, settings: PlanSettings, now: datetime) -> dic
         scheduled_at=request.scheduled_at,
     )
     if request.dry_run:
-        return _account(plan, plan.backups, now) | {"dry_run": True}
+        return give_account(plan, plan.backups, now, dry_run=True, limit=FOR_A_CALLER)
     effects = _Effects(plan, instances, settings, now)
     started = effects.carry_out()
     if request.backup_now is None:
-        _count(plan, instances, started, now)
+        count(plan, instances.values(), len(started), now)
     if effects.failures:
         raise PlannerIncomplete("; ".join(effects.failures)[:2000])
-    return _account(plan, started, now) | {"dry_run": False}
+    limit = FOR_NOBODY if request.backup_now is None else FOR_A_CALLER
+    return give_account(plan, started, now, dry_run=False, limit=limit)
 
 
 class _Effects:
-    """The plan's effects, each on its own: `failures` collects what did not work."""
+    """The plan's effects, each on its own: `failures` collects what did not work.
+
+    Whatever is more than one tick can write is left to the next ones, which come to the same plan.
+    """
 
     def __init__(
         self,
@@ -77,101 +89,119 @@ class _Effects:
         self._settings = settings
         self._now = now
         self._reasons = {verdict.instance_id: verdict.reason for verdict in plan.verdicts}
+        self._writes_left = MOST_WRITES
         self.failures: list[str] = []
 
     def carry_out(self) -> tuple[Backup, ...]:
-        """Do it all and return the backups that run now because of this plan."""
-        # The cursor of a missed occurrence hides it: people are told before it is written.
-        untold = [m for m in self._plan.missed if not self._attempt(partial(self._tell_missed, m))]
-        self._write_cursors(except_of={i for missed in untold for i in missed.instance_ids})
-        for instance_id, problem in self._plan.problems.items():
-            self._attempt(partial(self._report_problem, instance_id, problem))
-        for instance_id in self._plan.problems_cleared:
-            self._attempt(partial(self._clear_problem, instance_id))
-        return tuple(
+        """Do it all, the urgent first, and return the backups that run now because of this plan."""
+        started = tuple(
             backup for backup in self._plan.backups if self._attempt(partial(self._start, backup))
         )
+        for missed in batches(self._plan.missed):
+            self._give_up(missed)
+        given_up = {i for missed in self._plan.missed for i in missed.instance_ids}
+        self._write_cursors(self._plan.cursors.keys() - given_up)
+        self._report_problems()
+        self._clear_problems()
+        if self._writes_left < MOST_IN_ONE:
+            logger.warning("A tick may write no more tags: the next one goes on if there are more")
+        return started
 
-    def _attempt(self, effect: Callable[[], bool | None]) -> bool:
+    def _attempt(self, effect: Callable[[], bool]) -> bool:
         try:
-            return bool(effect())
+            return effect()
         except StillpointError as error:
-            logger.exception("A part of the plan failed")
-            self.failures.append(str(error))
+            self._note(error)
             return False
 
-    def _write_cursors(self, *, except_of: Collection[str]) -> None:
-        by_value: dict[Cursor, list[str]] = {}
-        for instance_id, cursor in self._plan.cursors.items():
-            if instance_id not in except_of:
-                by_value.setdefault(cursor, []).append(instance_id)
-        for cursor, instance_ids in by_value.items():
-            self._attempt(partial(self._write_cursor, cursor, instance_ids))
+    def _note(self, error: StillpointError) -> None:
+        logger.exception("A part of the plan failed")
+        self.failures.append(str(error))
 
-    def _write_cursor(self, cursor: Cursor, instance_ids: list[str]) -> None:
-        """Write a cursor on many instances; one that cannot be tagged does not spoil the rest."""
-        tags: dict[str, str] = {Tag.LAST: cursor.render()}
+    def _write_cursors(self, instance_ids: Iterable[str]) -> None:
+        cursors = {
+            each: self._plan.cursors[each].render() for each in self._in_turn(sorted(instance_ids))
+        }
+        for value, having in _by_value(cursors).items():
+            self._write(having, Tag.LAST, value)
+
+    def _write(self, instance_ids: Sequence[str], key: Tag, value: str) -> Sequence[str]:
+        """Write a tag on many instances, and return those that have it now.
+
+        If it is refused, each half is tried: one that cannot be tagged does not spoil the rest.
+        """
+        if self._writes_left <= 0:
+            return []
+        self._writes_left -= 1
         try:
-            ec2.create_tags(instance_ids, tags)
-        except StillpointError:
-            if len(instance_ids) == 1:
-                raise
-            for instance_id in instance_ids:
-                self._attempt(partial(ec2.create_tags, [instance_id], tags))
+            ec2.create_tags(instance_ids, {key: value})
+        except AwsRefused as error:
+            half = len(instance_ids) // 2
+            if half:
+                parts = (instance_ids[:half], instance_ids[half:])
+                return [each for part in parts for each in self._write(part, key, value)]
+            self._note(error)
+            return []
+        except StillpointError as error:
+            self._note(error)
+            return []
+        return instance_ids
 
-    def _report_problem(self, instance_id: str, problem: str) -> None:
-        """Write the problem on the instance, which is what keeps it from being told again."""
-        ec2.create_tags([instance_id], {Tag.PROBLEM: problem})
-        instance = self._instances[instance_id]
-        reason = self._reasons[instance_id]
-        try:
-            self._publish(
-                EventName.POLICY_INVALID,
-                (InstanceReport(instance_id, instance.name, instance.state, reason),),
-                "Correct the instance's tags. It is not touched until then, and this is said once;"
-                " the tag stillpoint:problem stays on it meanwhile.",
-            )
-        except StillpointError:
-            ec2.delete_tag(instance_id, Tag.PROBLEM, problem)
-            raise
+    def _in_turn(self, instance_ids: Sequence[str]) -> Sequence[str]:
+        """Return them beginning elsewhere at each tick.
 
-    def _clear_problem(self, instance_id: str) -> None:
-        present = self._instances[instance_id].tags[Tag.PROBLEM]
-        ec2.delete_tag(instance_id, Tag.PROBLEM, present)
+        So those that cannot be written never use up the writes of those that can.
+        """
+        if not instance_ids:
+            return instance_ids
+        begin = int(self._now.timestamp()) // 60 * MOST_WRITES % len(instance_ids)
+        return [*instance_ids[begin:], *instance_ids[:begin]]
 
-    def _tell_missed(self, missed: Missed) -> bool:
-        self._publish(
-            EventName.BACKUP_MISSED,
-            tuple(
-                InstanceReport(instance_id, name, self._instances[instance_id].state, "")
-                for instance_id, name in zip(missed.instance_ids, missed.names, strict=True)
-            ),
-            "If a recovery point is needed before the next occurrence, invoke the planner with"
-            " backup_now. If this happens often, raise MaxConcurrentBackups or CatchUpHours, or"
-            " spread the schedules.",
-            why=f"It was due at {iso(missed.occurrence)} and could not start within"
-            f" {self._settings.catch_up.total_seconds() / 3600:g} hours: too many instances were"
-            " in a backup, an anti-affinity peer was down, or the planner did not run.",
-            group=missed.group,
-            occurrence=missed.occurrence,
-        )
+    def _report_problems(self) -> None:
+        """Say what is wrong on the instances, which keeps it from being told again, and tell it."""
+        problems = self._plan.problems
+        alike = self._in_turn(sorted(problems, key=lambda each: (problems[each], each)))
+        for some in batched(alike, MOST_IN_ONE, strict=False):
+            written = {
+                value: self._write(having, Tag.PROBLEM, value)
+                for value, having in _by_value({each: problems[each] for each in some}).items()
+            }
+            instances = [self._instances[each] for having in written.values() for each in having]
+            if instances:
+                event = policy_invalid(instances, self._reasons, self._now)
+                if not self._attempt(partial(self._publish, event, len(instances))):
+                    self._take_back(written)
+
+    def _take_back(self, problems: Mapping[str, Sequence[str]]) -> None:
+        """Take away what could not be told, so that the next tick tells it."""
+        for value, having in problems.items():
+            if having:
+                self._attempt(partial(_remove_problem, having, value))
+
+    def _clear_problems(self) -> None:
+        present = {
+            each: self._instances[each].tags[Tag.PROBLEM] for each in self._plan.problems_cleared
+        }
+        for value, having in _by_value(present).items():
+            if self._writes_left > 0:
+                self._writes_left -= 1
+                self._attempt(partial(_remove_problem, having, value))
+
+    def _give_up(self, missed: Sequence[Missed]) -> None:
+        """Tell people, and only then write the cursors, which hide what was missed.
+
+        Nothing is told of which this tick may not write the cursors: it would be told again.
+        """
+        if self._writes_left < sum(len(one.instance_ids) for one in missed):
+            return
+        event = backup_missed(missed, self._instances, self._settings.catch_up, self._now)
+        if self._attempt(partial(self._publish, event, len(missed))):
+            self._write_cursors(each for one in missed for each in one.instance_ids)
+
+    def _publish(self, event: Event, number: int) -> bool:
+        metrics.add_metric(event.name, MetricUnit.Count, number)
+        publish(self._settings.topic_arn, event)
         return True
-
-    def _publish(  # noqa: PLR0913 (the fields of an event)
-        self,
-        name: EventName,
-        reports: tuple[InstanceReport, ...],
-        remedy: str,
-        *,
-        why: str = "",
-        group: str | None = None,
-        occurrence: datetime | None = None,
-    ) -> None:
-        metrics.add_metric(name, MetricUnit.Count, 1)
-        publish(
-            self._settings.topic_arn,
-            Event(name, self._now, reports, remedy, why, group, occurrence),
-        )
 
     def _start(self, backup: Backup) -> bool:
         name = backup.execution_name
@@ -194,51 +224,14 @@ class _Effects:
         return False
 
 
-def _count(
-    plan: Plan, instances: dict[str, Instance], started: Iterable[Backup], now: datetime
-) -> None:
-    statuses = Counter(verdict.status for verdict in plan.verdicts)
-    refused = sum(i.tags.get(Tag.PROBLEM, "").startswith("refused") for i in instances.values())
-    ages = [
-        (now - verdict.recovery_point_at).total_seconds()
-        for verdict in plan.verdicts
-        if verdict.recovery_point_at is not None
-    ]
-    unprotected = {Status.INVALID, Status.HELD, Status.GONE}
-    counts = {
-        "InstancesProtected": sum(n for s, n in statuses.items() if s not in unprotected) - refused,
-        "InstancesInvalid": statuses[Status.INVALID],
-        "InstancesHeld": statuses[Status.HELD],
-        "InstancesRefused": refused,
-        "InstancesOverdue": sum(verdict.overdue for verdict in plan.verdicts),
-        "BackupsStarted": len(list(started)),
-        "BackupsWaiting": statuses[Status.WAITING],
-    }
-    for name, value in counts.items():
-        metrics.add_metric(name, MetricUnit.Count, value)
-    for age in ages:  # Powertools begins a new document whenever one holds 100 values
-        metrics.add_metric("RecoveryPointAge", MetricUnit.Seconds, age)
+def _by_value(values: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+    """Return the keys that have each value."""
+    keys: dict[str, list[str]] = defaultdict(list)
+    for key, value in values.items():
+        keys[value].append(key)
+    return keys
 
 
-def _account(plan: Plan, backups: Iterable[Backup], now: datetime) -> dict[str, Any]:
-    return {
-        "now": iso(now),
-        "backups": [{"execution": b.execution_name, **b.to_input()} for b in backups],
-        "not_started": [
-            {"instance_id": refusal.instance_id, "reason": refusal.reason}
-            for refusal in plan.refusals
-        ],
-        "instances": [_line(verdict) for verdict in plan.verdicts],
-    }
-
-
-def _line(verdict: Verdict) -> dict[str, Any]:
-    following = verdict.next_occurrence
-    return {
-        "instance_id": verdict.instance_id,
-        "name": verdict.name,
-        "status": verdict.status.value,
-        "reason": verdict.reason,
-        "next": iso(following) if following else None,
-        "overdue": verdict.overdue,
-    }
+def _remove_problem(instance_ids: Sequence[str], value: str) -> bool:
+    ec2.delete_tags(instance_ids, Tag.PROBLEM, value)
+    return True
