@@ -45,6 +45,7 @@ class LoadBalancing(Modelled[_Place]):
     def __init__(self, world: World) -> None:
         operations = {
             "CreateTargetGroup": self._create,
+            "DeleteTargetGroup": self._delete,
             "DeregisterTargets": self._deregister,
             "DescribeTargetGroupAttributes": _attributes,
             "DescribeTargetGroups": _describe,
@@ -179,6 +180,12 @@ class LoadBalancing(Modelled[_Place]):
             recurring(region.agenda, first, LOOK_SECONDS, lambda at: self._catch_up(place, at))
         place.groups[arn] = group
         return {"TargetGroups": [group.view()]}
+
+    def _delete(self, place: _Place, call: Call) -> dict[str, Any]:
+        """Delete a group, which is in use by no load balancer any more."""
+        del place.groups[_group(place, call).arn]
+        self._catch_up(place, call.at)
+        return {}
 
     def _register(self, place: _Place, call: Call) -> dict[str, Any]:
         group = _group(place, call)

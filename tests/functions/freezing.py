@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from stillpoint.aws import images
-from stillpoint.aws.freeze_instances import freeze_instances, read_thaw
+from stillpoint.aws.freeze_instances import freeze_instances
 from stillpoint.aws.settings import FreezeSettings, RejoinSettings
 from stillpoint.freeze import prove
 from stillpoint.policy import Method
 from stillpoint.recovery_point import Assessment, Evidence, assess, creation_tags
+from tests.functions.alone import read_thaw
 from tests.functions.cloud import Cloud
 from tests.unit.builders import at
 

@@ -76,6 +76,7 @@ def a_backup(*instance_ids: str, group: str | None = None, attempt: int = 1) -> 
             Member(instance_id, "web", Method.STOP, order, Retain(count=14), ())
             for order, instance_id in enumerate(instance_ids)
         ),
+        begins_at=OCCURRENCE,
         attempt=attempt,
     )
 

@@ -35,10 +35,10 @@ class Step:
 
 @dataclass
 class Sent:
-    """A command that was sent to one instance; `hidden` ones are not shown yet."""
+    """A command that goes the same way on all its instances; `hidden` ones are not shown yet."""
 
     command_id: str
-    instance_id: str
+    instance_ids: list[str]
     request: Mapping[str, Any]
     at: datetime
     status: str = "Pending"
@@ -77,6 +77,8 @@ class Ssm:
         self.agents: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
         self.refusals: dict[str, str] = {}
+        self.apart: dict[str, dict[str, dict[str, Any]]] = {}
+        """What is different of a command on an instance, by instance id and command id."""
 
     def agent(self, instance_id: str, platform: str = "Linux", ping: str = "Online") -> None:
         """Let an agent be known."""
@@ -112,13 +114,13 @@ class Ssm:
         return cast("dict[str, Any]", getattr(self, f"_{name}")(request))
 
     def _SendCommand(self, request: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802 (AWS's name)
-        (instance_id,) = request["InstanceIds"]
-        if instance_id not in self.agents:
+        instance_ids = list(request["InstanceIds"])
+        if not self.agents.keys() >= set(instance_ids):
             raise Refusal("InvalidInstanceId")
         if request["DocumentName"] not in self.documents:
             raise Refusal("InvalidDocument")
         number = len(self.sent) + 1
-        sent = Sent(f"00000000-0000-4000-8000-{number:012}", instance_id, request, self.now)
+        sent = Sent(f"00000000-0000-4000-8000-{number:012}", instance_ids, request, self.now)
         self.sent.append(sent)
         return {"Command": self._row(sent)}
 
@@ -128,7 +130,7 @@ class Ssm:
             self._row(sent)
             for sent in reversed(self.sent)
             if not sent.hidden
-            and sent.instance_id == request["InstanceId"]
+            and request.get("InstanceId", sent.instance_ids[0]) in sent.instance_ids
             and wanted.get("DocumentName", sent.request["DocumentName"])
             == sent.request["DocumentName"]
         ]
@@ -145,12 +147,19 @@ class Ssm:
                 "Name": step.name,
                 "Status": step.status,
                 "ResponseCode": step.code,
-                "Output": step.output + step.error,
+                "Output": (step.output + step.error)[:2500],
             }
             for step in sent.steps
         ]
-        row = {"StatusDetails": sent.details, "CommandPlugins": steps}
-        return {"CommandInvocations": [self._row(sent) | row]}
+        row = self._row(sent) | {"StatusDetails": sent.details, "CommandPlugins": steps}
+        wanted = request.get("InstanceId")
+        return {
+            "CommandInvocations": [
+                row | {"InstanceId": each} | self.apart.get(each, {}).get(sent.command_id, {})
+                for each in sent.instance_ids
+                if wanted in {None, each}
+            ]
+        }
 
     def _GetCommandInvocation(self, request: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N802 (AWS's name)
         sent = self._sent(request)
@@ -218,7 +227,7 @@ class Ssm:
     def _row(sent: Sent) -> dict[str, Any]:
         return {
             "CommandId": sent.command_id,
-            "InstanceIds": [sent.instance_id],
+            "InstanceIds": sent.instance_ids,
             "DocumentName": sent.request["DocumentName"],
             "Comment": sent.request.get("Comment", ""),
             "RequestedDateTime": sent.at,

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from stillpoint.aws import mute, standby, targets
+from stillpoint.aws import mute
 from stillpoint.isolation import Progress, Registration
+from tests.functions.alone import drain, enter, leave, register, unmute
 from tests.functions.cloud import Cloud, cloud_at
 from tests.functions.stack import REGION
 from tests.unit.builders import at
@@ -75,9 +76,9 @@ def violations(cloud: Cloud) -> list[str]:
 def test_a_member_goes_into_standby_and_comes_back_unharmed(cloud: Cloud) -> None:
     web, arn = launch(cloud), target_group(cloud)
     scaling_group(cloud, web, arn)
-    done(cloud, lambda: standby.enter(web))
+    done(cloud, lambda: enter(web))
     stop_and_start(cloud, web)
-    done(cloud, lambda: standby.leave(web))
+    done(cloud, lambda: leave(web))
     cloud.wait(minutes=5)
     truth = cloud.companions.truth()
     (group,) = truth["auto_scaling_groups"]
@@ -106,10 +107,10 @@ def test_a_target_is_drained_before_the_stop_and_healthy_after_the_start(cloud: 
     cloud.wait(minutes=1)
     part, since = arn.rpartition("/")[2], cloud.now
     places = [Registration(part, None, was_healthy=True), Registration(part, 8443, True)]
-    done(cloud, lambda: targets.drain(web, places, since, cloud.now))
+    done(cloud, lambda: drain(web, places, since, cloud.now))
     assert cloud.now - since >= timedelta(seconds=30)
     stop_and_start(cloud, web)
-    done(cloud, lambda: targets.register(web, places))
+    done(cloud, lambda: register(web, places))
     (group,) = cloud.companions.truth()["target_groups"]
     assert {(each["port"], each["state"]) for each in group["targets"]} == {
         (80, "healthy"),
@@ -127,7 +128,7 @@ def test_the_alarms_of_an_instance_are_muted_and_act_again_after(cloud: Cloud) -
     cloud.wait(minutes=1)
     (rule,) = cloud.companions.truth()["mute_rules"]
     assert (rule["alarms"], rule["status"]) == (["cpu"], "ACTIVE")
-    done(cloud, lambda: mute.unmute("e-1"))
+    done(cloud, lambda: unmute("e-1"))
     assert cloud.companions.truth()["mute_rules"] == []
 
 
@@ -139,9 +140,9 @@ def test_a_call_that_comes_to_grief_leaves_the_member_where_it_belongs(
     web = launch(cloud)
     scaling_group(cloud, web)
     cloud.world.faults.add({"name": fault, "action": action})
-    done(cloud, lambda: standby.enter(web))
+    done(cloud, lambda: enter(web))
     stop_and_start(cloud, web)
-    done(cloud, lambda: standby.leave(web))
+    done(cloud, lambda: leave(web))
     cloud.wait(minutes=5)
     (group,) = cloud.companions.truth()["auto_scaling_groups"]
     assert (group["members"], group["desired"]) == ({web: "InService"}, 1)

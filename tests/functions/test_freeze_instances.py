@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,9 @@ from unittest import mock
 import pytest
 
 from stillpoint.aws import images
-from stillpoint.aws.freeze_instances import freeze_instances, read_thaw
+from stillpoint.aws.freeze_instances import freeze_instances
 from stillpoint.errors import AwsUnavailable, MalformedInput, MissingSetting
+from tests.functions.alone import read_thaw
 from tests.functions.cloud import Crash, Moment, cloud_at, crash
 from tests.functions.freezing import CONTENT, DOCUMENT, EXECUTION, FREEZING, REJOINING, Site
 from tests.functions.stack import CONTEXT, POWERTOOLS
@@ -62,6 +64,18 @@ def test_the_guest_is_told_how_long_to_hold_and_when_to_thaw_itself(site: Site) 
         "holdSeconds": ["30"],
         "thawSeconds": ["60"],
     }
+
+
+def test_guests_are_asked_to_freeze_by_one_command_that_is_read_once_a_look(site: Site) -> None:
+    for _ in range(4):
+        site.launch()
+    site.cloud.calls.clear()
+    answer = site.freeze()
+    assert len(answer["freezes"]) == 4
+    asked = Counter(action for _, action in site.cloud.calls)
+    looks = asked.pop("ListCommandInvocations")
+    assert looks <= 10  # one a second, until the last guest has answered
+    assert asked == {"ListCommands": 3, "SendCommand": 1}
 
 
 def test_it_returns_when_the_freeze_has_certainly_begun_and_enough_is_left(site: Site) -> None:

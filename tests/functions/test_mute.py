@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from stillpoint.aws.mute import alarms_of, mute, unmute
+from stillpoint.aws.mute import alarms_of, mute
 from stillpoint.errors import AwsRefused, AwsUnavailable
 from stillpoint.isolation import DONE
+from tests.functions.alone import unmute
 from tests.functions.played import Refusal, playing, until_it_succeeds
 from tests.unit.builders import at
 

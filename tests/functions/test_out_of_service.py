@@ -10,6 +10,7 @@ from stillpoint.aws import mute, standby, targets
 from stillpoint.aws.ec2 import instances_by_id
 from stillpoint.isolation import Progress
 from stillpoint.targets import to_take_away, without_handled
+from tests.functions.alone import drain, enter, leave, register, unmute
 from tests.functions.cloud import Cloud, cloud_at
 from tests.unit.builders import at
 
@@ -28,11 +29,11 @@ def a_target_group(cloud: Cloud, name: str, *instance_ids: str, port: int = 80) 
     """Make a target group of the port 80, with these targets, which become healthy."""
     made = cloud.ask("elbv2", "CreateTargetGroup", Name=name, Port=80)
     arn: str = made["TargetGroups"][0]["TargetGroupArn"]
-    register(cloud, arn, *instance_ids, port=port)
+    enrol(cloud, arn, *instance_ids, port=port)
     return arn
 
 
-def register(cloud: Cloud, arn: str, *instance_ids: str, port: int = 80) -> None:
+def enrol(cloud: Cloud, arn: str, *instance_ids: str, port: int = 80) -> None:
     rows = [{"Id": each, "Port": port} for each in instance_ids]
     cloud.ask("elbv2", "RegisterTargets", TargetGroupArn=arn, Targets=rows)
     cloud.wait(minutes=2)
@@ -108,11 +109,11 @@ def test_a_member_is_stopped_and_comes_back_and_its_group_does_not_replace_it(
     web, other = launch(cloud, 2)
     a_group(cloud, web, other, arns=[a_target_group(cloud, "web")])
     cloud.wait(minutes=2)
-    waited = until_done(cloud, lambda: standby.enter(web))
+    waited = until_done(cloud, lambda: enter(web))
     assert "it is EnteringStandby in the group web-asg" in waited
     assert healthy_places(cloud, web) == []
     restart(cloud, web)
-    waited = until_done(cloud, lambda: standby.leave(web))
+    waited = until_done(cloud, lambda: leave(web))
     assert "it is Pending in the group web-asg" in waited
     cloud.wait(minutes=5)
     assert state_of(web) == "running"
@@ -125,13 +126,13 @@ def test_a_member_that_still_starts_is_not_handed_to_a_group_that_would_replace_
 ) -> None:
     web, other = launch(cloud, 2)
     a_group(cloud, web, other)
-    until_done(cloud, lambda: standby.enter(web))
+    until_done(cloud, lambda: enter(web))
     cloud.call("StopInstances", InstanceIds=[web])
     for _ in range(30):
         cloud.wait(seconds=10)
-        assert standby.leave(web).waiting.endswith("and leaves Standby only when it runs")
+        assert leave(web).waiting.endswith("and leaves Standby only when it runs")
     cloud.call("StartInstances", InstanceIds=[web])
-    until_done(cloud, lambda: standby.leave(web))
+    until_done(cloud, lambda: leave(web))
     cloud.wait(minutes=5)
     assert state_of(web) == "running"
     assert truth(cloud)["violations"] == []
@@ -140,7 +141,7 @@ def test_a_member_that_still_starts_is_not_handed_to_a_group_that_would_replace_
 def test_targets_are_drained_and_come_back_to_every_port(cloud: Cloud) -> None:
     web, other = launch(cloud, 2)
     web_group = a_target_group(cloud, "web", web, other)
-    register(cloud, web_group, web, port=8080)
+    enrol(cloud, web_group, web, port=8080)
     a_target_group(cloud, "api", web)
     places = healthy_places(cloud, web)
     found = targets.find_targets(list(instances_by_id([web]).values()))[web]
@@ -148,11 +149,11 @@ def test_targets_are_drained_and_come_back_to_every_port(cloud: Cloud) -> None:
         *(("web", False), ("web", False), ("api", True))
     ]
     held, since = to_take_away(found), cloud.now
-    until_done(cloud, lambda: targets.drain(web, held, since, cloud.now))
+    until_done(cloud, lambda: drain(web, held, since, cloud.now))
     assert timedelta(minutes=5) <= cloud.now - since <= timedelta(minutes=6)
     assert healthy_places(cloud, web) == []
     restart(cloud, web)
-    until_done(cloud, lambda: targets.register(web, held))
+    until_done(cloud, lambda: register(web, held))
     assert healthy_places(cloud, web) == places == [("api", 80), ("web", 80), ("web", 8080)]
     assert (truth(cloud)["violations"], truth(cloud)["connections_cut"]) == ([], [])
 
@@ -170,11 +171,11 @@ def test_a_member_with_targets_of_its_own_goes_and_returns_by_both_ways(cloud: C
     held, since = to_take_away(found), cloud.now
     until_done(
         cloud,
-        lambda: standby.enter(web),
-        lambda: targets.drain(web, held, since, cloud.now),
+        lambda: enter(web),
+        lambda: drain(web, held, since, cloud.now),
     )
     restart(cloud, web)
-    until_done(cloud, lambda: targets.register(web, held), lambda: standby.leave(web))
+    until_done(cloud, lambda: register(web, held), lambda: leave(web))
     cloud.wait(minutes=2)
     assert healthy_places(cloud, web) == [("extra", 80), ("own", 80)]
     assert (truth(cloud)["violations"], truth(cloud)["connections_cut"]) == ([], [])
@@ -184,7 +185,7 @@ def test_a_group_that_has_no_room_for_one_less_says_so_in_numbers(cloud: Cloud) 
     (web,) = launch(cloud, 1)
     a_group(cloud, web)
     cloud.ask("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName=GROUP, MinSize=1)
-    progress = standby.enter(web)
+    progress = enter(web)
     assert progress.error == "StandbyRefused"
     assert "DesiredCapacity 1 and MinSize 1, and 0 would be left" in progress.failure
 
@@ -194,13 +195,13 @@ def test_a_group_that_has_filled_up_meanwhile_lets_the_member_back_when_there_is
 ) -> None:
     web, other = launch(cloud, 2)
     a_group(cloud, web, other)
-    until_done(cloud, lambda: standby.enter(web))
+    until_done(cloud, lambda: enter(web))
     cloud.ask("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName=GROUP, MaxSize=1)
-    progress = standby.leave(web)
+    progress = leave(web)
     assert progress.error == "StandbyRefused"
     assert "MaxSize 1, and would come to DesiredCapacity 2" in progress.failure
     cloud.ask("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName=GROUP, MaxSize=2)
-    until_done(cloud, lambda: standby.leave(web))
+    until_done(cloud, lambda: leave(web))
 
 
 def test_alarms_are_silent_from_the_next_minute_and_for_two_hours_at_most(cloud: Cloud) -> None:
@@ -215,5 +216,5 @@ def test_alarms_are_silent_from_the_next_minute_and_for_two_hours_at_most(cloud:
     assert truth(cloud)["mute_rules"][0]["status"] == "ACTIVE"
     cloud.wait(hours=2)
     assert truth(cloud)["mute_rules"][0]["status"] == "EXPIRED"
-    mute.unmute(EXECUTION)
+    unmute(EXECUTION)
     assert truth(cloud)["mute_rules"] == []

@@ -1,5 +1,6 @@
 """Prepare: the hazards, as EC2 and KMS show them."""
 
+import json
 from contextlib import ExitStack
 from typing import Any
 
@@ -249,6 +250,18 @@ def test_a_group_whose_healthy_targets_are_backed_up_together_has_none_left(stac
     answer = stack.invoke("prepare_backup", a_backup_of(web, peer, other))
     assert codes(answer, "warnings") == ["only-target"] * 3
     assert answer["warnings"][0]["reason"].endswith("(web-0)")
+
+
+def test_a_large_group_is_given_as_many_warnings_as_its_state_has_room_for(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = launch(3)
+    balance(*fleet)
+    event = a_backup_of(*fleet)
+    whole = stack.invoke("prepare_backup", event)["warnings"]
+    room = len(json.dumps(whole[0])) + len(json.dumps(whole[1]))
+    monkeypatch.setattr("stillpoint.aws.prepare_backup.MOST_OF_WARNINGS", room)
+    assert stack.invoke("prepare_backup", event)["warnings"] == whole[:2]
 
 
 @pytest.mark.parametrize(

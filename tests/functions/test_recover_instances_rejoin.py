@@ -21,7 +21,7 @@ from tests.functions.surrounded import (
     everything,
 )
 
-CALLS = 85
+CALLS = 62
 """How many calls the recovery of the scene with everything makes."""
 EVERY_SWEEP = timedelta(minutes=5)
 
@@ -327,3 +327,15 @@ def test_while_aws_does_not_answer_the_tags_stay(full: Scene) -> None:
     full.cloud.refusals.clear()
     full.recovered()
     assert_recovered(full)
+
+
+def test_a_target_group_that_is_gone_is_told_once_by_the_recovery_too(full: Scene) -> None:
+    _, db = full.ids
+    full.isolated()
+    full.delete_target_group("db")
+    full.abort()
+    full.recovered()
+    (told,) = full.cloud.messages("InstanceOutOfService")
+    assert told["instances"][0]["instance_id"] == db
+    assert "does not exist any more" in told["text"]
+    assert full.places()[db] == ["api:8080 healthy"]

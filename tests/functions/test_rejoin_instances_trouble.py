@@ -271,3 +271,26 @@ EVENT = {
 def test_an_event_that_cannot_be_read_is_a_clear_error(scene: Scene, event: object) -> None:
     with pytest.raises(MalformedInput, match="rejoin_instances was given a backup that it cannot"):
         scene.cloud.invoke("rejoin_instances", event)
+
+
+def test_a_target_group_that_is_gone_is_told_once_and_nothing_is_put_in_its_place(
+    full: Scene,
+) -> None:
+    web, db = full.ids
+    full.delete_target_group("db")
+    replacement = full.target_group("db")
+    answer = full.rejoined()
+    assert (answer["status"], answer["unjoined"]) == ("rejoined", [])
+    assert errors(answer) == [(db, "TargetGroupGone")]
+    assert "which does not exist any more" in answer["failures"][0]["cause"]
+    assert full.places() == {web: IN_SERVICE, db: ["api:8080 healthy"]}
+    asked = full.cloud.ask("elbv2", "DescribeTargetHealth", TargetGroupArn=replacement)
+    assert asked["TargetHealthDescriptions"] == []
+
+
+def test_one_that_has_lost_a_place_says_all_that_went_wrong(full: Scene) -> None:
+    _, db = full.ids
+    full.delete_target_group("db")
+    full.script(db, post={"exit": 202})
+    answer = full.rejoined()
+    assert sorted(errors(answer)) == [(db, "PostScriptFailed"), (db, "TargetGroupGone")]

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from stillpoint.aws import scripts
+from stillpoint.aws.commands import Commands
 from stillpoint.errors import AwsRefused, AwsUnavailable
 from stillpoint.scripts import ScriptResult, Stage, Status, execution_id
 from tests.functions.faults import refused
@@ -14,6 +15,7 @@ from tests.functions.ssm import CONTENT, PARAMETERS, START, Document, Ssm, Step,
 EXECUTION = "erp-20261122T030000Z"
 INSTANCE = "i-0aaaaaaaaaaaaaaaa"
 OTHER = "i-0bbbbbbbbbbbbbbbb"
+THIRD = "i-0cccccccccccccccc"
 DOCUMENT = "quiesce-erp"
 SHARED = "arn:aws:ssm:eu-west-1:111122223333:document/quiesce-erp"
 
@@ -29,15 +31,36 @@ def ssm(_aws: None) -> Iterator[Ssm]:
 
 
 def send(comment: str = f"{EXECUTION} freeze", document: str = DOCUMENT) -> str:
-    return scripts.send(INSTANCE, document, comment, {"command": ["freeze"]})
+    answer = Commands().send([INSTANCE], document, comment, {"command": ["freeze"]})[INSTANCE]
+    assert isinstance(answer, str)
+    return answer
+
+
+def find(instance_id: str, document: str, comment: str) -> list[str]:
+    rows = Commands().find([instance_id], document, comment)[instance_id]
+    return [row["CommandId"] for row in rows]
+
+
+def look(command_id: str) -> ScriptResult:
+    return Commands().look(command_id, INSTANCE)
 
 
 def run(ssm: Ssm, stage: Stage = Stage.PRE_SCRIPT, document: str = DOCUMENT) -> ScriptResult:
-    return scripts.run(INSTANCE, document, stage, EXECUTION, ssm.now, timeout_seconds=120)
+    return run_on([INSTANCE], ssm, stage, document)[INSTANCE]
+
+
+def run_on(
+    instance_ids: list[str],
+    ssm: Ssm,
+    stage: Stage = Stage.PRE_SCRIPT,
+    document: str = DOCUMENT,
+) -> dict[str, ScriptResult]:
+    documents = dict.fromkeys(instance_ids, document)
+    return scripts.run(documents, stage, EXECUTION, Commands(), ssm.now, timeout_seconds=120)
 
 
 def outcome(stage: Stage = Stage.PRE_SCRIPT) -> ScriptResult:
-    return scripts.outcome(INSTANCE, DOCUMENT, stage, EXECUTION)
+    return scripts.outcomes({INSTANCE: DOCUMENT}, stage, EXECUTION, Commands())[INSTANCE]
 
 
 def test_a_command_is_sent_with_its_comment_and_a_limit_on_its_delivery(ssm: Ssm) -> None:
@@ -61,7 +84,7 @@ def test_a_command_of_the_same_comment_is_not_sent_again(ssm: Ssm, document: str
         send(f"another {number}", document)
 
     assert send(document=document) == first
-    assert scripts.find_command(INSTANCE, document, f"{EXECUTION} freeze") == first
+    assert find(INSTANCE, document, f"{EXECUTION} freeze") == [first]
     assert len(ssm.sent) == 6
 
 
@@ -70,9 +93,9 @@ def test_the_command_of_another_instance_document_or_execution_is_not_taken_for_
 ) -> None:
     send()
 
-    assert scripts.find_command(OTHER, DOCUMENT, f"{EXECUTION} freeze") is None
-    assert scripts.find_command(INSTANCE, "another", f"{EXECUTION} freeze") is None
-    assert scripts.find_command(INSTANCE, DOCUMENT, f"{EXECUTION} thaw") is None
+    assert find(OTHER, DOCUMENT, f"{EXECUTION} freeze") == []
+    assert find(INSTANCE, "another", f"{EXECUTION} freeze") == []
+    assert find(INSTANCE, DOCUMENT, f"{EXECUTION} thaw") == []
     assert len(ssm.sent) == 1
 
 
@@ -94,9 +117,9 @@ def test_a_command_that_is_not_shown_yet_is_running(ssm: Ssm) -> None:
     command_id = send()
     ssm.sent[0].hidden = True
 
-    assert scripts.look(command_id, INSTANCE).status is Status.RUNNING
+    assert look(command_id).status is Status.RUNNING
     with refused("ssm", "ListCommandInvocations", "InvalidCommandId"):
-        assert scripts.look(command_id, INSTANCE).status is Status.RUNNING
+        assert look(command_id).status is Status.RUNNING
 
 
 @pytest.mark.parametrize("status", ["Pending", "InProgress", "Delayed", "Cancelling"])
@@ -104,14 +127,14 @@ def test_a_command_without_an_end_is_running(ssm: Ssm, status: str) -> None:
     command_id = send()
     ssm.sent[0].status = ssm.sent[0].details = status
 
-    assert scripts.look(command_id, INSTANCE).status is Status.RUNNING
+    assert look(command_id).status is Status.RUNNING
 
 
 def test_what_a_command_wrote_is_returned_with_its_exit_code(ssm: Ssm) -> None:
     command_id = send()
     ssm.sent[0].end("Success", "Success", Step(output='{"now": 1}\n'))
 
-    result = scripts.look(command_id, INSTANCE)
+    result = look(command_id)
 
     assert (result.status, result.exit_code, result.output) == (
         Status.SUCCEEDED,
@@ -131,7 +154,7 @@ def test_of_several_steps_the_one_that_failed_speaks(ssm: Ssm) -> None:
         Step("report", "Success", 0, "done"),
     )
 
-    result = scripts.look(command_id, INSTANCE)
+    result = look(command_id)
 
     assert (result.status, result.exit_code) == (Status.FAILED, 206)
     assert result.detail == "the application was not ready for it (exit code 206)"
@@ -145,14 +168,14 @@ def test_of_several_steps_that_succeeded_the_last_speaks(ssm: Ssm) -> None:
     command_id = send()
     ssm.sent[0].end("Success", "Success", Step("check", output="a"), Step("quiesce", output="b"))
 
-    assert scripts.look(command_id, INSTANCE).output == "b"
+    assert look(command_id).output == "b"
 
 
 def test_a_step_with_a_name_too_short_to_ask_for_speaks_all_the_same(ssm: Ssm) -> None:
     command_id = send()
     ssm.sent[0].end("Failed", "Failed", Step("look"), Step("run", "Failed", 201, error="lost"))
 
-    result = scripts.look(command_id, INSTANCE)
+    result = look(command_id)
 
     assert (result.exit_code, result.output) == (201, "lost")
 
@@ -163,7 +186,7 @@ def test_a_verdict_without_its_output_is_a_verdict(ssm: Ssm, error: str) -> None
     ssm.sent[0].fail(201)
     ssm.refusals["GetCommandInvocation"] = error
 
-    result = scripts.look(command_id, INSTANCE)
+    result = look(command_id)
 
     assert (result.status, result.exit_code) == (Status.FAILED, 201)
 
@@ -188,7 +211,7 @@ def test_every_way_to_fail_has_words(
     command_id = send()
     ssm.sent[0].end(status, details, Step(status="Failed", code=-1))
 
-    result = scripts.look(command_id, INSTANCE)
+    result = look(command_id)
 
     assert result.status is Status.FAILED
     assert words in result.detail
@@ -325,7 +348,7 @@ def test_a_script_of_which_aws_says_nothing_has_not_failed(ssm: Ssm) -> None:
         pytest.raises(AwsRefused),
     ):
         outcome()
-    ssm.sent[0].end()
+    ssm.sent[0].fail(201)
     with refused("ssm", "GetCommandInvocation", "AccessDeniedException"), pytest.raises(AwsRefused):
         outcome()
 
@@ -333,17 +356,83 @@ def test_a_script_of_which_aws_says_nothing_has_not_failed(ssm: Ssm) -> None:
 def test_an_agent_is_online_when_it_has_been_heard_of(ssm: Ssm) -> None:
     ssm.agent(OTHER, ping="ConnectionLost")
 
-    assert scripts.online([INSTANCE, OTHER, "i-0cccccccccccccccc"]) == {INSTANCE}
-    assert scripts.online([INSTANCE], since=START) == {INSTANCE}
-    assert scripts.online([INSTANCE], since=START + timedelta(seconds=1)) == frozenset()
-    assert scripts.online([]) == frozenset()
+    anybody = dict.fromkeys([INSTANCE, OTHER, THIRD])
+    assert scripts.online(anybody) == {INSTANCE}
+    assert scripts.online({INSTANCE: START}) == {INSTANCE}
+    assert scripts.online({INSTANCE: START + timedelta(seconds=1)}) == frozenset()
+    assert scripts.online({}) == frozenset()
 
 
 def test_an_id_that_ssm_refuses_does_not_hide_the_others(ssm: Ssm) -> None:
-    assert scripts.online([INSTANCE, "i-bad", OTHER]) == {INSTANCE, OTHER}
+    assert scripts.online(dict.fromkeys([INSTANCE, "i-bad", OTHER])) == {INSTANCE, OTHER}
     with (
         refused("ssm", "DescribeInstanceInformation", "AccessDeniedException"),
         pytest.raises(AwsRefused),
     ):
-        scripts.online([INSTANCE])
+        scripts.online({INSTANCE: None})
     assert ssm.calls.count("DescribeInstanceInformation") == 4
+
+
+def test_instances_of_the_same_document_share_a_command_that_is_read_once(ssm: Ssm) -> None:
+    ssm.agent(THIRD)
+    everybody = [INSTANCE, OTHER, THIRD]
+    assert {result.status for result in run_on(everybody, ssm).values()} == {Status.RUNNING}
+    (sent,) = ssm.sent
+    assert sent.request["InstanceIds"] == everybody
+    ssm.calls.clear()
+    run_on(everybody, ssm)
+    assert ssm.calls == ["ListCommands", "ListCommandInvocations"]
+    sent.end()
+    ssm.calls.clear()
+    results = run_on(everybody, ssm)
+    assert {result.status for result in results.values()} == {Status.SUCCEEDED}
+    assert ssm.calls == ["ListCommands", "ListCommandInvocations"]
+
+
+def test_one_that_ssm_does_not_know_keeps_no_other_from_its_command(ssm: Ssm) -> None:
+    results = run_on([INSTANCE, THIRD, OTHER], ssm)
+    assert [results[each].status for each in (INSTANCE, OTHER)] == [Status.RUNNING] * 2
+    assert "InvalidInstanceId" in results[THIRD].detail
+    assert [sent.instance_ids for sent in ssm.sent] == [[INSTANCE], [OTHER]]
+    for sent in ssm.sent:
+        sent.end()
+    again = run_on([INSTANCE, OTHER], ssm)
+    assert [again[each].status for each in (INSTANCE, OTHER)] == [Status.SUCCEEDED] * 2
+    assert len(ssm.sent) == 2
+
+
+def test_members_that_were_sent_a_script_earlier_are_not_sent_it_with_the_others(ssm: Ssm) -> None:
+    run_on([OTHER], ssm)
+    run_on([INSTANCE, OTHER], ssm)
+    assert [sent.instance_ids for sent in ssm.sent] == [[OTHER], [INSTANCE]]
+
+
+def test_where_many_commands_were_sent_each_instance_is_asked_about_by_itself(ssm: Ssm) -> None:
+    run_on([OTHER], ssm)
+    for number in range(60):
+        send(f"another {number}")
+    run_on([INSTANCE, OTHER], ssm)
+    assert [sent.instance_ids for sent in (ssm.sent[0], ssm.sent[-1])] == [[OTHER], [INSTANCE]]
+
+
+def test_one_to_which_a_shared_post_script_was_not_delivered_gets_its_own(ssm: Ssm) -> None:
+    both = [INSTANCE, OTHER]
+    run_on(both, ssm, Stage.POST_SCRIPT)
+    ssm.sent[0].end()
+    lost = {"Status": "TimedOut", "StatusDetails": "DeliveryTimedOut", "CommandPlugins": []}
+    ssm.apart[OTHER] = {ssm.sent[0].command_id: lost}
+    ssm.wait(60)
+    for _ in range(2):
+        results = run_on(both, ssm, Stage.POST_SCRIPT)
+        assert [results[each].status for each in both] == [Status.SUCCEEDED, Status.RUNNING]
+    assert [sent.instance_ids for sent in ssm.sent] == [both, [OTHER]]
+    ssm.sent[1].end()
+    results = run_on(both, ssm, Stage.POST_SCRIPT)
+    assert [results[each].status for each in both] == [Status.SUCCEEDED] * 2
+
+
+def test_an_output_that_a_list_cuts_off_is_asked_for(ssm: Ssm) -> None:
+    command_id = send()
+    ssm.sent[0].end("Success", "Success", Step(output="x" * 3000))
+    assert look(command_id).output == "x" * 3000
+    assert ssm.calls.count("GetCommandInvocation") == 1

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from stillpoint.aws.standby import enter, leave, read_memberships
+from stillpoint.aws.standby import read_memberships
 from stillpoint.errors import AwsRefused, AwsUnavailable
 from stillpoint.isolation import DONE, Progress
 from stillpoint.standby import Sizes
+from tests.functions.alone import enter, leave
 from tests.functions.faults import throttled
 from tests.functions.fleet import launch, launch_one, set_state, terminate
 from tests.functions.played import Played, Refusal, playing, until_it_succeeds

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from stillpoint.aws.targets import drain, find_targets, register
+from stillpoint.aws import targets as target_groups
+from stillpoint.aws.targets import DrainingGroups, TargetGroups, find_targets
 from stillpoint.errors import AwsRefused, AwsUnavailable
 from stillpoint.instance import Instance
 from stillpoint.isolation import DONE, Progress, Registration
+from tests.functions.alone import drain, register
 from tests.functions.played import Played, Refusal, playing, until_it_succeeds
 from tests.unit.builders import at
 
@@ -279,12 +281,41 @@ def test_a_group_that_no_load_balancer_uses_any_more_is_not_waited_for() -> None
         assert register(WEB, [held("web")]) == DONE
 
 
-def test_a_group_that_exists_no_more_is_skipped() -> None:
+def test_a_group_that_exists_no_more_is_lost_and_holds_up_nothing() -> None:
     with balancing(web=serving(DB)):
-        assert register(WEB, [held("gone")]) == DONE
-        assert register(WEB, [held("gone"), held("web")]).waiting == (
-            "it is being registered with web:80"
-        )
+        progress = register(WEB, [held("gone")])
+        assert progress.done
+        assert "targetgroup/*/gone73e2d6, which does not exist any more" in progress.lost
+        both = register(WEB, [held("gone"), held("web")])
+        assert both.waiting == "it is being registered with web:80"
+        assert both.lost == progress.lost
+
+
+def test_instances_of_the_same_groups_read_them_once_at_a_look() -> None:
+    members = [f"i-{number}" for number in range(40)]
+    with balancing(web=serving(*members, looks=99), api=serving(*members, looks=99)) as (_, played):
+        for after in (timedelta(0), HOUR):
+            played.calls.clear()
+            groups = DrainingGroups()
+            for each in members:
+                places = [held("web"), held("api")]
+                progress = target_groups.drain(each, places, groups, SINCE, SINCE + after)
+                assert progress.done == bool(after)
+            reads = [action for action in played.actions if action.startswith("Describe")]
+            late = ["DescribeTargetGroupAttributes"] * 2 if after else []
+            assert sorted(reads) == sorted(
+                ["DescribeTargetGroups", "DescribeTargetHealth", "DescribeTargetHealth", *late]
+            )
+
+
+def test_what_could_not_be_read_is_not_asked_for_again_by_each_member() -> None:
+    with balancing(web=serving(WEB, DB)) as (model, played):
+        model.refusals["DescribeTargetHealth"] = Refusal("AccessDenied", status=403)
+        groups = TargetGroups()
+        for each in (WEB, DB):
+            with pytest.raises(AwsRefused):
+                target_groups.register(each, [held("web")], groups)
+        assert len(played.asked("DescribeTargetHealth")) == 1
 
 
 def test_an_instance_that_elb_does_not_see_running_yet_is_waited_for() -> None:

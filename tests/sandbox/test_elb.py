@@ -211,3 +211,12 @@ def test_the_world_s_faults_strike_a_companion_in_its_own_words(lab: CompanionLa
     assert list(lab.health(arn)) == [80]
     add({"name": "region-outage", "region": "us-east-1"})
     assert lab.refusal("elbv2", "RegisterTargets", **asked).startswith("InternalFailure")
+
+
+def test_a_group_that_is_deleted_is_gone_with_its_targets(lab: CompanionLab) -> None:
+    web, arn = serving(lab)
+    lab.ask("elbv2", "DeleteTargetGroup", TargetGroupArn=arn)
+    assert lab.ask("elbv2", "DescribeTargetGroups")["TargetGroups"] == []
+    refused = lab.refusal("elbv2", "RegisterTargets", TargetGroupArn=arn, Targets=[{"Id": web}])
+    assert refused.startswith("TargetGroupNotFound")
+    assert lab.target_group() != arn

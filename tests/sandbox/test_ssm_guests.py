@@ -161,6 +161,11 @@ def test_vss_fails_with_the_words_of_ec2() -> None:
     end = vss(lab, win)
     assert end["Status"] == "Failed"
     assert "InvalidAMIName.Duplicate" in str(end["StandardErrorContent"])
+    listed = lab.do("ListCommandInvocations", CommandId=end["CommandId"], Details=True)
+    (invocation,) = listed["CommandInvocations"]
+    (step,) = invocation["CommandPlugins"]
+    assert (invocation["Status"], invocation["StatusDetails"]) == ("Failed", "Failed")
+    assert "InvalidAMIName.Duplicate" in step["Output"]
 
 
 def test_vss_ends_its_pause_even_if_its_command_is_over() -> None:

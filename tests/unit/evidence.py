@@ -12,6 +12,7 @@ from tests.unit.builders import at
 GRACE = timedelta(seconds=180)
 REQUESTED, STOPPED = at("2026-11-22 03:00:07"), at("2026-11-22 03:00:34")
 INITIATED, LAUNCHED = at("2026-11-22 03:00:38.250"), at("2026-11-22 03:00:45")
+RUNNING = at("2026-11-22 03:01:05")
 LAUNCHED_BEFORE = at("2026-11-01 12:00")
 
 
@@ -33,6 +34,7 @@ def a_stop(volumes: int = 2) -> Evidence:
         stopped_at=STOPPED,
         started_again=True,
         launched_at=LAUNCHED,
+        running_at=RUNNING,
     )
 
 
@@ -45,6 +47,7 @@ def a_reboot() -> Evidence:
         stop_requested_at=None,
         stopped_at=None,
         launched_at=LAUNCHED_BEFORE,
+        running_at=None,
     )
 
 
@@ -59,6 +62,7 @@ def a_freeze() -> Evidence:
         stop_requested_at=None,
         stopped_at=None,
         launched_at=LAUNCHED_BEFORE,
+        running_at=None,
         freeze=FreezeProof(FreezeWindow(FROZEN, THAWED)),
     )
 

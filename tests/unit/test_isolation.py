@@ -91,3 +91,16 @@ def test_looks_become_rarer_and_are_never_more_than_a_minute_apart(seconds: int)
     wait = wait_before_next_look(timedelta(seconds=seconds))
     assert 5 <= wait <= 60
     assert wait <= wait_before_next_look(timedelta(seconds=seconds + 60))
+
+
+def test_what_is_lost_is_neither_waited_for_nor_forgotten() -> None:
+    lost = Progress(lost="The group is gone.", error="TargetGroupGone")
+    assert lost.done
+    assert together(DONE, lost) == Progress(lost="The group is gone.")
+    waiting = together(lost, Progress(waiting="it drains"))
+    assert (waiting.done, waiting.waiting, waiting.lost) == (False, "it drains", lost.lost)
+    failed = together(lost, Progress(failure="It is full.", error="RegistrationRefused"))
+    assert (failed.failure, failed.error, failed.lost) == (
+        *("It is full.", "RegistrationRefused"),
+        lost.lost,
+    )

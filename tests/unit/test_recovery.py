@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillpoint.recovery import SETTLED_AFTER, Step, must_alert, next_step
+from stillpoint.recovery import SETTLED_AFTER, Step, must_alert, next_step, seconds_until_next_look
 from stillpoint.tags import Cycle
 from tests.unit.builders import at
 
@@ -120,3 +120,14 @@ def test_sweeps_in_a_row_alert_about_once_an_hour(began: datetime, minutes: int)
 
 def test_an_execution_settles_before_the_next_sweep() -> None:
     assert timedelta() < SETTLED_AFTER < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("dice", [0.0, 0.5, 1.0])
+def test_without_throttling_the_next_look_is_after_five_seconds(dice: float) -> None:
+    assert seconds_until_next_look(0, dice) == 5
+
+
+def test_the_more_often_ec2_throttles_the_longer_and_the_less_in_step_it_is() -> None:
+    longest = [seconds_until_next_look(throttled, 1.0) for throttled in range(5)]
+    assert longest == [5, 15, 25, 25, 25]
+    assert {seconds_until_next_look(throttled, 0.0) for throttled in range(99)} == {5}

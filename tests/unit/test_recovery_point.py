@@ -28,6 +28,7 @@ from tests.unit.evidence import (
     INITIATED,
     LAUNCHED,
     LAUNCHED_BEFORE,
+    RUNNING,
     STOPPED,
     a_freeze,
     a_reboot,
@@ -81,6 +82,9 @@ AGAINST_A_STOP = {
     ),
     "it was started within the second in which it was seen stopped": changed(
         started_again=False, stopped_at=STOPPED.replace(microsecond=500_000), launched_at=STOPPED
+    ),
+    "it was stopped and started once more after it was back": changed(
+        launched_at=RUNNING + timedelta(minutes=20)
     ),
     "it is at rest and nobody knows since when": changed(started_again=False, launched_at=None),
     "it was stopped before": changed(state_before="stopped"),
@@ -164,6 +168,7 @@ EVIDENCE = st.builds(
     stopped_at=MOMENTS,
     started_again=st.booleans(),
     launched_at=MOMENTS.map(lambda moment: moment and moment.replace(microsecond=0)),
+    running_at=MOMENTS,
     shared_volumes=st.lists(st.from_regex(r"vol-[0-9a-f]{17}", fullmatch=True), max_size=128).map(
         tuple
     ),
@@ -187,6 +192,7 @@ PERHAPS_GOOD = st.builds(
     stop_requested_at=MOMENTS,
     stopped_at=MOMENTS,
     launched_at=MOMENTS,
+    running_at=MOMENTS,
     started_again=st.booleans(),
 )
 
@@ -225,6 +231,7 @@ def test_whatever_is_claimed_is_proven(evidence: Evidence) -> None:
     assert timedelta(0) <= stopped - requested <= GRACE
     second = timedelta(seconds=1)  # as exactly as EC2 gives its times
     assert first > stopped - second
+    assert evidence.running_at is None or launched <= evidence.running_at
     assert launched > last - second or (launched < stopped and not evidence.started_again)
 
 

@@ -9,6 +9,7 @@ from stillpoint.targets import (
     FoundTarget,
     names_of_the_last,
     to_take_away,
+    why_lost,
     why_not_remembered,
     without_handled,
 )
@@ -78,3 +79,10 @@ def test_what_can_be_remembered_is_read_as_it_was_written(
     undo = Undo(standby=True, scripts=True, muted=True, targets=tuple(targets))
     assert Undo.parse(undo.render()) == undo
     assert len(undo.render()) <= 256
+
+
+def test_groups_that_are_gone_are_named_by_what_is_remembered_of_them() -> None:
+    assert why_lost([]) == ""
+    told = why_lost(["73e2d6bc24d8a067", "853a7bfac705d581"])
+    assert "targetgroup/*/73e2d6bc24d8a067, targetgroup/*/853a7bfac705d581" in told
+    assert told.endswith("register the instance there.")

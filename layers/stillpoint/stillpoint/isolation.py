@@ -1,12 +1,16 @@
 """Isolation: what is done around an instance before it is quiesced, and undone when it is back."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Self
 
 MOST_TARGETS = 9
 """Registrations with target groups that the tag's value can hold."""
+
+LONGEST_CAUSE = 400
+"""Characters of a failure's cause. An execution's state holds 262,144 bytes (Step Functions
+Developer Guide, "Quotas"), and each of 40 members may fail in several ways."""
 
 _NOTHING = "nothing"
 _TARGET = re.compile(r"([0-9A-Za-z]{1,20})(?::([0-9]{1,5}))?([+-])")
@@ -85,12 +89,14 @@ class Progress:
     """How far one step has come; a step that is done is the default.
 
     `waiting` says in words what it waits for. `failure` says in words why it cannot be done now,
-    and `error` is its stable name; trying it again is always harmless.
+    and `error` is its stable name; trying it again is always harmless. `lost` says in words what
+    can never be done: that is waited for no more, and people are told.
     """
 
     waiting: str = ""
     failure: str = ""
     error: str = ""
+    lost: str = ""
 
     @property
     def done(self) -> bool:
@@ -103,8 +109,11 @@ DONE = Progress()
 
 def together(*steps: Progress) -> Progress:
     """Return how far several steps have come: the first failure, or all that they wait for."""
+    lost = " ".join(step.lost for step in steps if step.lost)
     failed = next((step for step in steps if step.failure), None)
-    return failed or Progress(waiting=", ".join(step.waiting for step in steps if step.waiting))
+    if failed:
+        return replace(failed, lost=lost)
+    return Progress(", ".join(step.waiting for step in steps if step.waiting), lost=lost)
 
 
 def wait_before_next_look(elapsed: timedelta) -> int:

@@ -13,6 +13,9 @@ FUNCTIONS_END = timedelta(seconds=150)
 is stopped does not stop them, and each may take two minutes. Longer than their Timeout."""
 ALERT_AGAIN_AFTER = timedelta(hours=1)
 
+_LOOK_AGAIN_SECONDS = 5.0
+_LONGEST_SPREAD_SECONDS = 20.0
+
 
 class Step(StrEnum):
     """The next thing to do about an instance whose execution is not running any more."""
@@ -44,6 +47,20 @@ def next_step(cycle: Cycle, state: str, *, settled: bool) -> Step:
             return Step.RELEASE if settled else Step.WAIT
         case _:
             return Step.WAIT
+
+
+def seconds_until_next_look(throttled: int, dice: float) -> float:
+    """Return how long to wait before looking again.
+
+    `throttled` is at how many looks in a row EC2 has throttled a start, `dice` a number from 0 to
+    1. EC2 starts two instances a second in an account (EC2 Developer Guide, "Request throttling
+    for the Amazon EC2 API"). When hundreds of executions end at once, as many recoveries ask for
+    that: each waits longer and longer, and not in step with the others.
+    """
+    if throttled == 0:
+        return _LOOK_AGAIN_SECONDS
+    spread: float = min(_LONGEST_SPREAD_SECONDS, _LOOK_AGAIN_SECONDS * 2**throttled)
+    return _LOOK_AGAIN_SECONDS + dice * spread
 
 
 def must_alert(cycle: Cycle, now: datetime) -> bool:

@@ -75,6 +75,7 @@ class Evidence:
     those that other instances have attached too (Multi-Attach). `capture_from` is when the capture
     began. `started_again` says that it no longer is as the backup stopped it, `runs` that it is
     running; `launched_at` is when it was last started. All three are read after the capture.
+    `running_at` is when the backup saw it running again, None if it did not.
     `freeze` is None if it was not frozen for the capture.
     """
 
@@ -88,6 +89,7 @@ class Evidence:
     started_again: bool = True
     runs: bool = True
     launched_at: datetime | None = None
+    running_at: datetime | None = None
     shared_volumes: tuple[str, ...] = ()
     freeze: FreezeProof | None = None
     scripts: ScriptOutcome = NO_SCRIPTS
@@ -270,6 +272,8 @@ def _assess_stop(evidence: Evidence, grace: timedelta) -> Assessment:
         return Assessment(Consistency.CRASH, "a snapshot was initiated before it was seen stopped")
     proof = f"stopped in {_seconds(took)} and every snapshot initiated after {iso(stopped)}"
     launched = evidence.launched_at  # EC2 gives the time of the last start to the second
+    if launched is not None and evidence.running_at is not None and launched > evidence.running_at:
+        launched = None  # somebody has started it once more since the start after the capture
     if launched is not None and launched >= max(usable).replace(microsecond=0):
         reason = f"{proof} and before the start at {iso(launched)}"
         return Assessment(Consistency.FILE_SYSTEM, reason)

@@ -81,7 +81,7 @@ class ScriptResult:
     `exit_code` is None until it is known, or if the command never came to an end of its own.
     `detail` says in words why it failed, `output` and `error_output` are what it wrote.
     `delivered` is False if it failed because the agent did not take the command, or was gone before
-    it could say what became of it.
+    it could say what became of it. `sent_at` is when it was asked for, if that was looked up.
     """
 
     status: Status
@@ -93,6 +93,7 @@ class ScriptResult:
     output: str = ""
     error_output: str = ""
     delivered: bool = True
+    sent_at: datetime | None = None
 
     @property
     def sentence(self) -> str:

@@ -59,6 +59,20 @@ def names_of_the_last(targets: Iterable[FoundTarget]) -> tuple[str, ...]:
     return tuple(sorted({each.name for each in targets if each.only_healthy}))
 
 
+def why_lost(groups: Iterable[str]) -> str:
+    """Return in words that target groups do not exist any more, or an empty text.
+
+    `groups` are the last parts of their ARNs, which are all that is remembered of them.
+    """
+    named = ", ".join(f"targetgroup/*/{each}" for each in groups)
+    if not named:
+        return ""
+    return (
+        f"It was registered with {named}, which does not exist any more. If another target group"
+        " has taken its place, register the instance there."
+    )
+
+
 def why_not_remembered(registrations: Collection[Registration]) -> str:
     """Return why the tag `stillpoint:undo` cannot hold them, in words, or an empty text."""
     if len(registrations) > MOST_TARGETS:

@@ -34,6 +34,8 @@ _LEFT_OVER = {
     " goes on trying; the tag stillpoint:undo on the instance names what it still has to put back.",
     "PostScriptFailed": "See to the application now: its post-script failed, so it may not serve"
     " yet. The instance runs.",
+    "TargetGroupGone": "Register the instance with what has taken the target group's place: it was"
+    " registered there, runs, and is put into nothing else.",
     "StillFrozen": "See to the instance now: a file system in it is still frozen, so whatever"
     " writes hangs. Run the freeze document with the command thaw, fsfreeze -u in the guest, or"
     " reboot it.",

@@ -147,6 +147,7 @@ class _Look:
             started_again=instance is not None and instance.state != "stopped",
             runs=instance is not None and instance.state == "running",
             launched_at=instance.launch_time if instance else None,
+            running_at=member.running_at,
             shared_volumes=shared.get(member.instance_id, ()),
             freeze=member.freeze,
             scripts=member.scripts,

@@ -13,11 +13,13 @@ from typing import Any, Self
 
 from stillpoint.aws import scripts
 from stillpoint.aws.client import client, translated
+from stillpoint.aws.commands import Commands, cancel
+from stillpoint.aws.once import Once
 from stillpoint.aws.settings import FreezeSettings, RejoinSettings
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import AwsRefused, MalformedInput, StillpointError
 from stillpoint.freeze import AUTO_THAWED, FreezeAnswer, FreezeWindow, number, read_answer
-from stillpoint.isolation import DONE, Progress
+from stillpoint.isolation import DONE, LONGEST_CAUSE, Progress
 from stillpoint.scripts import ScriptResult, Status, comment_of, last_lines
 
 LATER_THAN_THE_HOLD = timedelta(seconds=30)
@@ -126,7 +128,7 @@ def freeze_instances(
             f"freeze_instances was given members that it cannot read: {error!r}"
         ) from error
     freezing = _Freezing(execution, settings, clock)
-    freezes = freezing.establish([freezing.send(guest) for guest in guests])
+    freezes = freezing.establish(freezing.send(guests))
     return {
         "freezes": [freeze.row() for freeze in freezes if freeze.answer or _is_asked(freeze)],
         "failures": [
@@ -134,7 +136,7 @@ def freeze_instances(
                 "phase": "capture",
                 "instance_id": freeze.guest.instance_id,
                 "error": "FreezeFailed",
-                "cause": freeze.failure[:1000],
+                "cause": freeze.failure[:LONGEST_CAUSE],
             }
             for freeze in freezes
             if freeze.failure
@@ -142,39 +144,62 @@ def freeze_instances(
     }
 
 
-def read_thaw(
-    instance_id: str, execution: str, freeze: Mapping[str, Any], settings: RejoinSettings
-) -> tuple[Progress, dict[str, Any]]:
-    """Return whether a freeze has ended, and what is known of its end.
+class Thaws:
+    """How the freezes of an execution ended, as one look sees it.
 
-    The thaw is asked for if nobody has. Systems Manager ends a command that does not end, so this
-    waits for no longer than it allows. The row has `exit_code`, `from`, `until`, `now`, `by` and
-    `failed`, or `vss`: how AWS's document ended.
+    The thaw of those that `ask_for` names is asked for if nobody has, by one command.
     """
-    if freeze.get("vss"):
-        result = scripts.look(freeze["command_id"], instance_id)
+
+    def __init__(
+        self, execution: str, ask_for: Sequence[str], settings: RejoinSettings, commands: Commands
+    ) -> None:
+        """Ask for nothing yet."""
+        self._execution = execution
+        self._instance_ids = tuple(ask_for)
+        self._settings = settings
+        self._commands = commands
+        self._asked = Once(self._ask)
+
+    def read(self, instance_id: str, freeze: Mapping[str, Any]) -> tuple[Progress, dict[str, Any]]:
+        """Return whether a freeze has ended, and what is known of its end.
+
+        Systems Manager ends a command that does not end, so this waits for no longer than it
+        allows. The row has `exit_code`, `from`, `until`, `now`, `by` and `failed`, or `vss`: how
+        AWS's document ended.
+        """
+        if freeze.get("vss"):
+            result = self._commands.look(freeze["command_id"], instance_id)
+            if result.status is Status.RUNNING:
+                return Progress(waiting="the VSS document of AWS runs"), {}
+            return DONE, {"vss": "Success" if result.status is Status.SUCCEEDED else "Failed"}
+        command = self._asked(None)[instance_id]
+        if isinstance(command, AwsRefused):
+            return Progress(failure=f"The thaw was refused: {command}", error="ThawFailed"), {}
+        result = self._commands.look(command, instance_id)
         if result.status is Status.RUNNING:
-            return Progress(waiting="the VSS document of AWS runs"), {}
-        return DONE, {"vss": "Success" if result.status is Status.SUCCEEDED else "Failed"}
-    try:
-        result = scripts.look(_ask_for_thaw(instance_id, execution, settings), instance_id)
-    except AwsRefused as error:
-        return Progress(failure=f"The thaw was refused: {error}", error="ThawFailed"), {}
-    if result.status is Status.RUNNING:
-        return Progress(waiting="its thaw is not reported yet"), {}
-    answer = read_answer(result.output)
-    code = result.exit_code if result.exit_code is not None and result.exit_code >= 0 else None
-    row = {
-        "exit_code": code,
-        "from": number(answer.get("from")),
-        "until": number(answer.get("until")),
-        "now": number(answer.get("now")),
-        "by": str(answer.get("by", "")),
-        "failed": _told(answer.get("failed")),
-    }
-    if code == AUTO_THAWED and not answer:
-        return Progress(failure=result.sentence, error=STILL_FROZEN), row
-    return DONE, row
+            return Progress(waiting="its thaw is not reported yet"), {}
+        answer = read_answer(result.output)
+        code = result.exit_code if result.exit_code is not None and result.exit_code >= 0 else None
+        row = {
+            "exit_code": code,
+            "from": number(answer.get("from")),
+            "until": number(answer.get("until")),
+            "now": number(answer.get("now")),
+            "by": str(answer.get("by", "")),
+            "failed": _told(answer.get("failed")),
+        }
+        if code == AUTO_THAWED and not answer:
+            return Progress(failure=result.sentence, error=STILL_FROZEN), row
+        return DONE, row
+
+    def _ask(self, _: None) -> dict[str, str | AwsRefused]:
+        return self._commands.send(
+            self._instance_ids,
+            self._settings.freeze_document,
+            comment_of(self._execution, "thaw"),
+            {"executionId": [self._execution], "command": ["thaw"]},
+            delivery_seconds=_THAW_DELIVERY_SECONDS,
+        )
 
 
 class _Freezing:
@@ -185,35 +210,36 @@ class _Freezing:
         self._comment = comment_of(execution, "freeze")
         self._settings = settings
         self._clock = clock
+        self._requested_at = Once(_requested_at)
 
-    def send(self, guest: _Guest) -> _Freeze:
-        """Ask a guest to freeze, unless it has been asked."""
+    def send(self, guests: Sequence[_Guest]) -> list[_Freeze]:
+        """Ask the guests to freeze, unless they have been asked: those of Linux by one command."""
+        commands = Commands()
+        ids = {guest.instance_id: guest for guest in guests if not guest.is_windows}
         # The first call makes the client, which takes a while: it would count as doubt about when
         # the guest's clock was read.
-        scripts.find_command(guest.instance_id, self._settings.freeze_document, self._comment)
+        commands.find(ids, self._settings.freeze_document, self._comment)
         sent_at = self._clock()
-        try:
+        answers = commands.send(
+            list(ids),
+            self._settings.freeze_document,
+            self._comment,
+            self._parameters(),
+            delivery_seconds=_DELIVERY_SECONDS,
+        )
+        for guest in guests:
             if guest.is_windows:
-                return _Freeze(guest, self._send_vss(guest))
-            command_id = scripts.send(
-                guest.instance_id,
-                self._settings.freeze_document,
-                self._comment,
-                self._parameters(),
-                delivery_seconds=_DELIVERY_SECONDS,
-            )
-        except AwsRefused as error:
-            return _Freeze(guest, failure=f"It cannot be asked to freeze: {error}")
-        return _Freeze(guest, command_id, sent_at)
+                answers |= self._send_vss(guest, commands)
+        return [_sent(guest, answers[guest.instance_id], sent_at) for guest in guests]
 
     def establish(self, freezes: Sequence[_Freeze]) -> list[_Freeze]:
         """Wait until all are frozen, or one of them cannot be."""
         deadline = self._clock() + PATIENCE
-        current = [self._look(freeze) for freeze in freezes]
+        current = self._look_at(freezes)
         while _is_undecided(current) and self._clock() < deadline:
             time.sleep(_LOOK_AGAIN_SECONDS)
-            current = [self._look(freeze) for freeze in current]
-        current = [self._give_up(freeze) if freeze.is_open else freeze for freeze in current]
+            current = self._look_at(current)
+        current = self._give_up(current)
         windows = [freeze.window for freeze in current if freeze.window is not None]
         if windows and not any(freeze.failure for freeze in current):
             wait = max(window.begin for window in windows) + SETTLING - self._clock()
@@ -231,14 +257,14 @@ class _Freezing:
             "thawSeconds": [f"{thaw.total_seconds():.0f}"],
         }
 
-    def _send_vss(self, guest: _Guest) -> str:
+    def _send_vss(self, guest: _Guest, commands: Commands) -> dict[str, str | AwsRefused]:
         """Let a Windows guest make its image itself, by AWS's document.
 
         A copy-only backup leaves the chain of SQL Server's own differential backups as it is (EC2
         User Guide, "Use Systems Manager command documents to create VSS based snapshots").
         """
-        return scripts.send(
-            guest.instance_id,
+        return commands.send(
+            [guest.instance_id],
             scripts.VSS_DOCUMENT,
             self._comment,
             {
@@ -252,16 +278,18 @@ class _Freezing:
             },
         )
 
-    def _look(self, freeze: _Freeze) -> _Freeze:
-        """Look whether a guest has answered."""
-        if not freeze.is_open:
-            return freeze
-        result = scripts.look(freeze.command_id, freeze.guest.instance_id)
+    def _look_at(self, freezes: Iterable[_Freeze]) -> list[_Freeze]:
+        """Look whether the guests have answered; a command that all share is read once."""
+        commands = Commands()
+        return [self._look(freeze, commands) if freeze.is_open else freeze for freeze in freezes]
+
+    def _look(self, freeze: _Freeze, commands: Commands) -> _Freeze:
+        result = commands.look(freeze.command_id, freeze.guest.instance_id)
         match result.status:
             case Status.SUCCEEDED:
                 return self._answered(freeze, result)
             case Status.FAILED:
-                return self._failed(freeze, result)
+                return self._failed(freeze, result, commands)
             case _:
                 return freeze
 
@@ -270,36 +298,54 @@ class _Freezing:
         if answer is None:
             return replace(freeze, failure="What the guest said of its freeze cannot be read.")
         # A command that was adopted was sent earlier, and Systems Manager knows when.
-        moments = [freeze.sent_at or self._clock(), *_requested_at(freeze.command_id)]
+        moments = [freeze.sent_at or self._clock(), *self._requested_at(freeze.command_id)]
         return replace(freeze, sent_at=min(moments), seen_at=self._clock(), answer=answer)
 
-    def _failed(self, freeze: _Freeze, result: ScriptResult) -> _Freeze:
+    def _failed(self, freeze: _Freeze, result: ScriptResult, commands: Commands) -> _Freeze:
         """Say why; but if the call was repeated on its way, it is the first command that counts."""
-        first = scripts.find_command(
-            freeze.guest.instance_id, self._settings.freeze_document, self._comment
-        )
-        if first is not None and first != freeze.command_id:
-            return self._look(replace(freeze, command_id=first))
+        instance_id, document = freeze.guest.instance_id, self._settings.freeze_document
+        first, *_ = [
+            *(
+                row["CommandId"]
+                for row in commands.find_alone(instance_id, document, self._comment)
+            ),
+            freeze.command_id,
+        ]
+        if first != freeze.command_id:
+            return self._look(replace(freeze, command_id=first), commands)
         said = last_lines(result.error_output or result.output) or result.detail
         code = "" if result.exit_code is None else f" (exit code {result.exit_code})"
         failure = f"The guest cannot freeze{code}: {said}. Command: {freeze.command_id}."
         return replace(freeze, failure=failure)
 
-    def _give_up(self, freeze: _Freeze) -> _Freeze:
-        """Call a command off that was not answered: the guest would freeze for nothing."""
-        try:
-            with translated(f"cancelling the command {freeze.command_id}"):
-                client("ssm").cancel_command(
-                    CommandId=freeze.command_id, InstanceIds=[freeze.guest.instance_id]
-                )
-        except StillpointError:  # then it thaws itself again
-            logger.exception("A freeze could not be called off")
+    def _give_up(self, freezes: Sequence[_Freeze]) -> list[_Freeze]:
+        """Call commands off that were not answered: the guests would freeze for nothing."""
+        unanswered: dict[str, list[str]] = {}
+        for freeze in freezes:
+            if freeze.is_open:
+                unanswered.setdefault(freeze.command_id, []).append(freeze.guest.instance_id)
+        for command_id, instance_ids in unanswered.items():
+            try:
+                cancel(command_id, instance_ids)
+            except StillpointError:  # then they thaw themselves again
+                logger.exception("A freeze could not be called off")
         waited = f"{PATIENCE.total_seconds():.0f} s"
-        return replace(
-            freeze,
-            failure=f"Its agent did not report a freeze within {waited} (command"
-            f" {freeze.command_id}).",
-        )
+        return [
+            replace(
+                freeze,
+                failure=f"Its agent did not report a freeze within {waited} (command"
+                f" {freeze.command_id}).",
+            )
+            if freeze.is_open
+            else freeze
+            for freeze in freezes
+        ]
+
+
+def _sent(guest: _Guest, command: str | AwsRefused, sent_at: datetime) -> _Freeze:
+    if isinstance(command, AwsRefused):
+        return _Freeze(guest, failure=f"It cannot be asked to freeze: {command}")
+    return _Freeze(guest, command, None if guest.is_windows else sent_at)
 
 
 def _checked(freeze: _Freeze, now: datetime) -> _Freeze:
@@ -327,17 +373,6 @@ def _requested_at(command_id: str) -> list[datetime]:
     with translated(f"reading the command {command_id}"):
         rows = client("ssm").list_commands(CommandId=command_id)["Commands"]
     return [row["RequestedDateTime"] for row in rows]
-
-
-def _ask_for_thaw(instance_id: str, execution: str, settings: RejoinSettings) -> str:
-    """Return the id of the command that asks for the thaw; a repeated call sends none."""
-    return scripts.send(
-        instance_id,
-        settings.freeze_document,
-        comment_of(execution, "thaw"),
-        {"executionId": [execution], "command": ["thaw"]},
-        delivery_seconds=_THAW_DELIVERY_SECONDS,
-    )
 
 
 def _told(failed: object) -> list[str]:

@@ -7,12 +7,15 @@ from itertools import groupby
 from typing import Any, Self
 
 from stillpoint.aws import ec2, mute, scripts, standby, targets
+from stillpoint.aws.commands import Commands
 from stillpoint.aws.settings import IsolateSettings
+from stillpoint.aws.standby import Members
+from stillpoint.aws.targets import DrainingGroups
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import AwsUnavailable, MalformedInput, StillpointError
 from stillpoint.hazards import PRE_SCRIPT_FAILED
 from stillpoint.instance import Instance
-from stillpoint.isolation import DONE, Progress, Undo, together, wait_before_next_look
+from stillpoint.isolation import DONE, LONGEST_CAUSE, Undo, together, wait_before_next_look
 from stillpoint.scripts import Stage, Status
 from stillpoint.tags import Cycle, Tag
 
@@ -73,7 +76,14 @@ def isolate_instances(
     undos = {key: undo_of(instance, written.get(key)) for key, instance in instances.items()}
     if checks == 0:
         _mute(execution, undos, now)
-    apart = {m: _take_apart(m.instance_id, undos[m.instance_id], since, now) for m in members}
+    places, groups = Members(undos), DrainingGroups()
+    apart = {
+        m: together(
+            standby.enter(m.instance_id, places) if undos[m.instance_id].standby else DONE,
+            targets.drain(m.instance_id, undos[m.instance_id].targets, groups, since, now),
+        )
+        for m in members
+    }
     failures = [_failure(m, p.error, p.failure) for m, p in apart.items() if p.failure]
     if failures:
         return _failed(failures)
@@ -81,7 +91,7 @@ def isolate_instances(
         m for m in members if m.method == "stop" and instances[m.instance_id].state == "running"
     ]
     unexpected = standby.in_service(
-        [m.instance_id for m in stopped if not undos[m.instance_id].standby]
+        [m.instance_id for m in stopped if not undos[m.instance_id].standby], places
     )
     if unexpected:
         return _failed(
@@ -153,14 +163,6 @@ def _mute(execution: str, undos: Mapping[str, Undo], now: datetime) -> None:
         logger.warning("The alarms could not be muted", extra={"why": progress.failure})
 
 
-def _take_apart(instance_id: str, undo: Undo, since: datetime, now: datetime) -> Progress:
-    """Take a member out of service: out of its Auto Scaling group, and out of target groups."""
-    return together(
-        standby.enter(instance_id) if undo.standby else DONE,
-        targets.drain(instance_id, undo.targets, since, now) if undo.targets else DONE,
-    )
-
-
 def _run_scripts(
     members: Sequence[ScriptedMember],
     execution: str,
@@ -170,18 +172,18 @@ def _run_scripts(
 ) -> dict[str, Any]:
     """Run the pre-scripts, those of one place in the group's order after those of another."""
     warnings: list[dict[str, str]] = []
+    commands = Commands()
     for _, peers in groupby(sorted(members, key=_order), key=_order):
-        results = {
-            member: scripts.run(
-                member.instance_id,
-                str(member.pre),
-                Stage.PRE_SCRIPT,
-                execution,
-                now,
-                timeout_seconds=settings.script_timeout_seconds,
-            )
-            for member in peers
-        }
+        level = {member.instance_id: member for member in peers}
+        found = scripts.run(
+            {instance_id: str(member.pre) for instance_id, member in level.items()},
+            Stage.PRE_SCRIPT,
+            execution,
+            commands,
+            now,
+            timeout_seconds=settings.script_timeout_seconds,
+        )
+        results = {level[instance_id]: result for instance_id, result in found.items()}
         failed = {m: r for m, r in results.items() if r.status is Status.FAILED}
         refused = [m for m in failed if PRE_SCRIPT_FAILED.code not in m.accept]
         if refused:
@@ -202,7 +204,7 @@ def _warning(member: ScriptedMember, sentence: str) -> dict[str, str]:
         "instance_id": member.instance_id,
         "name": member.name,
         "code": PRE_SCRIPT_FAILED.code,
-        "reason": sentence,
+        "reason": sentence[:LONGEST_CAUSE],
         "remedy": PRE_SCRIPT_FAILED.remedy,
     }
 
@@ -212,7 +214,7 @@ def _failure(member: ScriptedMember, error: str, cause: str) -> dict[str, str]:
         "phase": "quiesce",
         "instance_id": member.instance_id,
         "error": error,
-        "cause": cause[:1000],
+        "cause": cause[:LONGEST_CAUSE],
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from stillpoint.aws.client import client, error_code, translated
+from stillpoint.aws.once import Once
 from stillpoint.isolation import DONE, Progress
 from stillpoint.mute import ALARMS_OF_ONE_RULE, Window, concerns_only, is_of, rule_name, window
 
@@ -47,14 +48,25 @@ def mute(execution: str, instance_ids: Collection[str], now: datetime) -> Progre
     return DONE
 
 
-def unmute(execution: str) -> Progress:
+class MuteRules:
+    """The names of all mute rules at one look, read when first asked for."""
+
+    def __init__(self) -> None:
+        """Read nothing yet."""
+        self._names = Once(_names)
+
+    def of(self, execution: str) -> set[str]:
+        """Return the names of the rules of an execution, with the first one in any case."""
+        return {rule_name(execution), *(n for n in self._names(None) if is_of(n, execution))}
+
+
+def unmute(execution: str, rules: MuteRules) -> Progress:
     """Remove the mute rules of an execution; done at once.
 
     An alarm that is in the state ALARM then acts (CloudWatch API Reference, DeleteAlarmMuteRule,
     which also says that deleting a rule that does not exist is no error).
     """
-    first = rule_name(execution)
-    for name in sorted({first, *(each for each in _rules() if is_of(each, execution))}):
+    for name in sorted(rules.of(execution)):
         with translated(f"removing the mute rule {name}"):
             client("cloudwatch").delete_alarm_mute_rule(AlarmMuteRuleName=name)
     return DONE
@@ -89,13 +101,15 @@ def _is_muted(name: str) -> bool:
     return bool(rule.get("Status") != "EXPIRED")
 
 
-def _rules() -> Iterator[str]:
+def _names(_: None) -> list[str]:
     """Read the names of the mute rules."""
     with translated("reading the mute rules"):
         pages = client("cloudwatch").get_paginator("list_alarm_mute_rules")
-        for page in pages.paginate():
-            for row in page["AlarmMuteRuleSummaries"]:
-                yield row["AlarmMuteRuleArn"].rpartition(":alarm-mute-rule:")[2]
+        return [
+            row["AlarmMuteRuleArn"].rpartition(":alarm-mute-rule:")[2]
+            for page in pages.paginate()
+            for row in page["AlarmMuteRuleSummaries"]
+        ]
 
 
 def _instances_named_by(alarm: Mapping[str, Any]) -> Iterator[str]:

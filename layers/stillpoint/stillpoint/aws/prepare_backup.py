@@ -1,5 +1,6 @@
 """Preparing a backup: reading what could go wrong, and writing down what is about to be done."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from stillpoint.aws.surroundings import read_surroundings
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import AwsRefused, AwsUnavailable, MalformedInput
 from stillpoint.instance import Instance
-from stillpoint.isolation import Undo
+from stillpoint.isolation import LONGEST_CAUSE, Undo
 from stillpoint.policy import Method
 from stillpoint.preflight import (
     SNAPSHOT_INTERVAL,
@@ -24,6 +25,9 @@ from stillpoint.preflight import (
 )
 from stillpoint.recovery_point import creation_tags, image_name
 from stillpoint.tags import Cycle, Tag, iso, portable
+
+MOST_OF_WARNINGS = 20_000
+"""Characters of JSON that the warnings of a backup may take."""
 
 
 def prepare_backup(
@@ -70,9 +74,10 @@ def prepare_backup(
         )
     ]
     refusals = [finding for finding in findings if finding.refuses]
-    warnings = [_told(finding) for finding in findings if not finding.refuses]
-    for warning in warnings:
+    harmless = [_told(finding) for finding in findings if not finding.refuses]
+    for warning in harmless:
         logger.warning("A hazard does not refuse the backup", extra={"hazard": warning})
+    warnings = _short(harmless)
     if refusals:
         _refuse(refusals, present, occurrence)
         return {
@@ -224,6 +229,22 @@ def _refuse(findings: list[Finding], present: Sequence[Instance], occurrence: da
             )
         except AwsRefused:
             logger.exception("The refusal could not be written on the instance")
+
+
+def _short(warnings: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Return the warnings, cut to what the state of a group of 40 has room for.
+
+    A state holds 256 KiB, and the warnings go with all that happens later (Step Functions Developer
+    Guide, "Quotas"). What is left out has been logged.
+    """
+    kept, room = [], MOST_OF_WARNINGS
+    for warning in warnings:
+        row = {**warning, "reason": warning["reason"][:LONGEST_CAUSE]}
+        room -= len(json.dumps(row))
+        if room < 0:
+            break
+        kept.append(row)
+    return kept
 
 
 def _told(finding: Finding) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Recovering instances: putting back what an ended execution has left behind."""
 
 import json
+import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, assert_never
+from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
@@ -15,29 +16,40 @@ from stillpoint.aws.executions import Execution
 from stillpoint.aws.left_behind import (
     OUT_OF_SERVICE_AFTER,
     Left,
+    is_throttled,
+    note_alert,
     rejoin_left,
     report_out_of_service,
+    report_recovered,
 )
 from stillpoint.aws.notifications import publish
+from stillpoint.aws.rejoin_instances import Look
 from stillpoint.aws.settings import RecoverSettings
 from stillpoint.aws.stranded import report_stranded
 from stillpoint.aws.telemetry import logger, metrics
-from stillpoint.errors import AwsRefused, MalformedInput, RecoveryIncomplete, StillpointError
+from stillpoint.errors import (
+    AwsRefused,
+    MalformedInput,
+    RecoveryIncomplete,
+    StillpointError,
+)
 from stillpoint.instance import Instance
 from stillpoint.messages import Event, EventName, InstanceReport
 from stillpoint.plan import execution_name
-from stillpoint.recovery import Step, must_alert
+from stillpoint.recovery import Step, must_alert, seconds_until_next_look
 from stillpoint.tags import Cycle, Tag
 
 PATIENCE = timedelta(seconds=90)
 """How long one invocation looks on; what takes longer is left to the next sweep."""
+TIME = timedelta(seconds=270)
+"""How long an invocation begins anything new: its Timeout is half a minute later. So long it looks
+on while EC2 throttles the starts of instances."""
+STARTING = timedelta(seconds=30)
+"""How long a look starts instances before it sees to those that run already."""
 LOOK_AGAIN_SECONDS = 5
 UNKNOWN_AFTER = timedelta(minutes=15)
 """An execution that Step Functions does not know after this never was, or is long forgotten."""
 
-_RECOVERED = (
-    "Nothing. Find out why its execution ended before it could put the instance back itself."
-)
 _CUT_OFF_LATE = (
     "Its recovery points are proven and become available by themselves; nobody reports that any"
     " more, so look at them."
@@ -84,9 +96,10 @@ class _Recovery:
         self._began = time.monotonic()
         self._known: dict[str, Execution | None] = {}
         self._told: dict[str, str] = {}
-        self._scripts_failed: dict[str, str] = {}
+        self._lost: dict[str, str] = {}
         self._cleared_up: set[str] = set()
         self._event_of = ""
+        self._throttled = 0
         self.failures: dict[str, str] = {}
         self.recovered: set[str] = set()
         self.waiting: set[str] = set()
@@ -126,12 +139,18 @@ class _Recovery:
         in_backup = [i.instance_id for i in ec2.scheduled_instances() if Tag.CYCLE in i.tags]
         self.attempt("the instances", partial(self._put_back, in_backup))
         for name, execution in self._known.items():
-            if execution is not None and not execution.running:
+            if execution is not None and not execution.running and self._has_time():
                 self.attempt(name, partial(self._clear_up, execution))
 
     def _has_patience(self) -> bool:
-        left = PATIENCE.total_seconds() - (time.monotonic() - self._began)
-        return left >= LOOK_AGAIN_SECONDS
+        patience = max(PATIENCE, TIME) if self._throttled else PATIENCE
+        return self._elapsed() + LOOK_AGAIN_SECONDS <= patience.total_seconds()
+
+    def _has_time(self) -> bool:
+        return self._elapsed() < TIME.total_seconds()
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
 
     def _put_back(self, instance_ids: Collection[str]) -> None:
         """Take every step that can be taken within an invocation's patience."""
@@ -141,7 +160,7 @@ class _Recovery:
             self._take_steps(self._left_behind(instance_ids, now), now)
             if not self.waiting or not self._has_patience():
                 return
-            time.sleep(LOOK_AGAIN_SECONDS)
+            time.sleep(seconds_until_next_look(self._throttled, random.random()))  # noqa: S311
 
     def _left_behind(self, instance_ids: Collection[str], now: datetime) -> list[Left]:
         """Return those of the instances whose execution has ended, or never was."""
@@ -169,34 +188,60 @@ class _Recovery:
 
     def _take_steps(self, left: Iterable[Left], now: datetime) -> None:
         """Start first: no message and no tidying up may hold up a start."""
-        steps = [(row, row.next_step(now)) for row in left]
-        starts = [(row, _start(row.instance)) for row, step in steps if step is Step.START]
-        for row, refused in starts:
-            instance_id = row.instance.instance_id
-            self.waiting.add(instance_id)
+        by_step: dict[Step, list[Left]] = defaultdict(list)
+        for row in left:
+            by_step[row.next_step(now)].append(row)
+        for row, refused in self._start(by_step[Step.START]):
+            self.waiting.add(row.instance_id)
             tell = partial(self._tell_stranded, row, refused, now)
-            self.attempt(f"telling of {instance_id}", tell)
-        left_out = self._rejoin([row for row, step in steps if step is Step.RELEASE], now)
-        for row, step in steps:
-            match step:
-                case Step.START:
-                    pass
-                case Step.WAIT:
-                    self.waiting.add(row.instance.instance_id)
-                case Step.RELEASE if row.instance_id in left_out:
-                    self.waiting.add(row.instance_id)
-                case Step.RELEASE:
-                    self.attempt(row.instance.instance_id, partial(self._release, row, now))
-                case Step.FORGET:
-                    logger.info("An instance is gone", extra={"id": row.instance.instance_id})
-                case _:
-                    assert_never(step)
+            self.attempt(f"telling of {row.instance_id}", tell)
+        self.waiting.update(row.instance_id for row in by_step[Step.WAIT])
+        for row in by_step[Step.FORGET]:
+            logger.info("An instance is gone", extra={"id": row.instance_id})
+        back: dict[str, list[Left]] = defaultdict(list)
+        for row in by_step[Step.RELEASE]:
+            back[row.cycle.execution].append(row)
+        look = Look([row.instance_id for row in by_step[Step.RELEASE]])
+        for rows in _shuffled(back.values()):
+            self._finish(rows, look, now)
 
-    def _rejoin(self, rows: list[Left], now: datetime) -> frozenset[str]:
+    def _start(self, rows: Iterable[Left]) -> list[tuple[Left, str]]:
+        """Start instances, and return why EC2 refused, or an empty text, with each.
+
+        While EC2 throttles, the others are left to the next look: they would be refused, too.
+        """
+        answers = []
+        until = self._elapsed() + STARTING.total_seconds()
+        throttled = False
+        for row in _shuffled(rows):
+            refused = ""
+            if not throttled and self._elapsed() < until:
+                try:
+                    ec2.start(row.instance_id)
+                except StillpointError as error:
+                    logger.exception("An instance could not be started")
+                    refused = str(error)
+                    throttled = is_throttled(error)
+            answers.append((row, refused))
+        self._throttled = self._throttled + 1 if throttled else 0
+        return answers
+
+    def _finish(self, rows: list[Left], look: Look, now: datetime) -> None:
+        """Put the instances of one execution back into service, and release those that are."""
+        if not self._has_time():
+            self.waiting.update(row.instance_id for row in rows)
+            return
+        left_out = self._rejoin(rows, look, now)
+        self.waiting.update(left_out)
+        for row in rows:
+            if row.instance_id not in left_out:
+                self.attempt(row.instance_id, partial(self._release, row, now))
+
+    def _rejoin(self, rows: list[Left], look: Look, now: datetime) -> frozenset[str]:
         """Put those that run again back into service; return which are not there yet."""
         timeout = self._settings.script_timeout_seconds
-        found = rejoin_left(rows, now, script_timeout_seconds=timeout)
-        self._scripts_failed.update(found.failures)
+        found = rejoin_left(rows, look, now, script_timeout_seconds=timeout)
+        self._lost.update(found.failures)
         for row in rows:
             why = found.waiting.get(row.instance_id)
             late = now - row.left_at >= OUT_OF_SERVICE_AFTER and must_alert(row.cycle, now)
@@ -209,7 +254,7 @@ class _Recovery:
         """Tell people that an instance is not back in service, and note on it that they know."""
         self._tell_out_of_service(row, f"It waits: {why}.", now)
         self._told[row.instance_id] = row.instance.state_reason
-        _note_alert(row, now)
+        note_alert(row, now)
 
     def _tell_out_of_service(self, row: Left, why: str, now: datetime) -> None:
         metrics.add_metric(EventName.INSTANCE_OUT_OF_SERVICE, MetricUnit.Count, 1)
@@ -233,31 +278,24 @@ class _Recovery:
             execution_arn=row.execution.arn if row.execution else None,
         )
         self._told[instance.instance_id] = instance.state_reason
-        _note_alert(row, now)
+        note_alert(row, now)
 
     def _release(self, row: Left, now: datetime) -> None:
         """Take the tag off last: without it, no sweep comes back for what is not done yet."""
         instance_id = row.instance.instance_id
         if row.execution is not None:
             self._even_if_refused(row.execution.name, partial(self._clear_up, row.execution))
-        if instance_id in self._scripts_failed:
-            tell = partial(self._tell_out_of_service, row, self._scripts_failed[instance_id], now)
-            self._even_if_refused(f"the post-script of {instance_id}", tell)
+        if instance_id in self._lost:
+            tell = partial(self._tell_out_of_service, row, self._lost[instance_id], now)
+            self._even_if_refused(f"what {instance_id} has lost", tell)
         if row.cycle.alerted_at is not None or instance_id in self._told:
-            tell = partial(self._tell_recovered, row.instance, now)
+            metrics.add_metric(EventName.INSTANCE_RECOVERED, MetricUnit.Count, 1)
+            tell = partial(report_recovered, self._settings.topic_arn, row, now)
             self._even_if_refused(f"the all-clear of {instance_id}", tell)
         for tag in (Tag.UNDO, Tag.CYCLE):
             if tag in row.instance.tags:
                 ec2.delete_tag(instance_id, tag, row.instance.tags[tag])
         self.recovered.add(instance_id)
-
-    def _tell_recovered(self, instance: Instance, now: datetime) -> None:
-        metrics.add_metric(EventName.INSTANCE_RECOVERED, MetricUnit.Count, 1)
-        report = InstanceReport(
-            instance.instance_id, instance.name, instance.state, "The recovery has put it back."
-        )
-        event = Event(EventName.INSTANCE_RECOVERED, now, (report,), _RECOVERED)
-        publish(self._settings.topic_arn, event)
 
     def _clear_up(self, execution: Execution) -> None:
         """Remove what an ended execution has half-made, and ask for another attempt.
@@ -347,17 +385,8 @@ def _is_down(instance: Instance) -> bool:
     return instance.state in {"stopping", "stopped", "pending"}
 
 
-def _note_alert(row: Left, now: datetime) -> None:
-    """Write on an instance that people were told now."""
-    alerted = replace(row.cycle, alerted_at=now)
-    ec2.create_tags([row.instance_id], {Tag.CYCLE: alerted.render()})
-
-
-def _start(instance: Instance) -> str:
-    """Start an instance; return why EC2 refused, or an empty text."""
-    try:
-        ec2.start(instance.instance_id)
-    except StillpointError as error:
-        logger.exception("An instance could not be started")
-        return str(error)
-    return ""
+def _shuffled[T](rows: Iterable[T]) -> list[T]:
+    """Return them in another order each time, so that none is always the one that is left."""
+    mixed = list(rows)
+    random.shuffle(mixed)
+    return mixed

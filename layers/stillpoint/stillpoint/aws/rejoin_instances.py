@@ -1,6 +1,6 @@
 """Rejoining: undoing what was done around instances, once they are back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -8,13 +8,24 @@ from itertools import groupby
 from typing import Any
 
 from stillpoint.aws import ec2, mute, scripts, standby, targets
-from stillpoint.aws.freeze_instances import STILL_FROZEN, read_thaw
+from stillpoint.aws.commands import Commands
+from stillpoint.aws.freeze_instances import STILL_FROZEN, Thaws
 from stillpoint.aws.isolate_instances import ScriptedMember, is_there, undo_of
+from stillpoint.aws.mute import MuteRules
 from stillpoint.aws.settings import RejoinSettings
+from stillpoint.aws.standby import Members
+from stillpoint.aws.targets import TargetGroups
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import MalformedInput, StillpointError
 from stillpoint.instance import Instance
-from stillpoint.isolation import DONE, Progress, Undo, together, wait_before_next_look
+from stillpoint.isolation import (
+    DONE,
+    LONGEST_CAUSE,
+    Progress,
+    Undo,
+    together,
+    wait_before_next_look,
+)
 from stillpoint.scripts import THAWED_BY_ITSELF, ScriptResult, Stage, Status
 
 PATIENCE = timedelta(minutes=30)
@@ -22,6 +33,8 @@ PATIENCE = timedelta(minutes=30)
 SCRIPT_PATIENCE = timedelta(minutes=10)
 """How long after a start a post-script waits for the agent in the guest, or for Systems Manager.
 Then the instance goes back into service without it, and people are told."""
+POST_SCRIPT_FAILED = "PostScriptFailed"
+"""The name of the failure of a post-script."""
 
 _KILLED = 137
 """The exit code of a script that did not end by itself: 128 and the number of SIGKILL."""
@@ -41,17 +54,26 @@ class Returning:
         return self.instance.instance_id
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What went wrong with an instance and stays so: it is told, and holds up nothing."""
+
+    instance_id: str
+    error: str
+    cause: str
+
+
 @dataclass(slots=True)
 class Rejoining:
     """How far instances have come: `waiting` is what they wait for, in words, by instance id.
 
-    `failures` are post-scripts that failed, in words: they stay failed, and hold up nothing.
-    `scripts` is what became of the scripts, by instance id: `pre` and `post`, which are
-    `succeeded`, `failed` or `none`, and the exit code `post_exit`.
+    `losses` are post-scripts that failed, and target groups that are gone. `scripts` is what
+    became of the scripts, by instance id: `pre` and `post`, which are `succeeded`, `failed` or
+    `none`, and the exit code `post_exit`.
     """
 
     waiting: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
     scripts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def attempt(self, instance_id: str, step: Callable[[], Progress]) -> None:
@@ -61,8 +83,21 @@ class Rejoining:
         except StillpointError as error:
             logger.exception("A step of the rejoining failed", extra={"id": instance_id})
             progress = Progress(waiting=str(error))
+        if progress.lost:
+            self.losses.append(Loss(instance_id, progress.error or targets.GONE, progress.lost))
         if not progress.done:
             self.waiting[instance_id] = progress.failure or progress.waiting
+
+
+class Look:
+    """What is around instances at one look, each part of it read when first asked for."""
+
+    def __init__(self, instance_ids: Collection[str]) -> None:
+        """`instance_ids` are all that may be looked at."""
+        self.places = Members(instance_ids)
+        self.groups = TargetGroups()
+        self.commands = Commands()
+        self.mute_rules = MuteRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +108,7 @@ class _Scripts:
     timeout_seconds: int
     since: datetime
     now: datetime
+    commands: Commands
 
 
 def rejoin_instances(
@@ -97,7 +133,9 @@ def rejoin_instances(
         ) from error
     found = ec2.instances_by_id([member.instance_id for member in back])
     instances = {key: instance for key, instance in found.items() if is_there(instance)}
-    thaws, thawing = _read_thaws(execution, freezes, instances, settings)
+    look = Look(instances)
+    frozen = {key: freeze for key, freeze in freezes.items() if key in instances}
+    thaws, thawing = _read_thaws(execution, frozen, settings, look.commands)
     held_up = dict(thawing.waiting)
     returning = []
     for member in back:
@@ -112,18 +150,20 @@ def rejoin_instances(
     progress = rejoin(
         execution,
         returning,
+        look,
         since=since,
         now=now,
         script_timeout_seconds=settings.script_timeout_seconds,
     )
     progress.waiting.update(held_up)
-    still_frozen = [_failure(key, STILL_FROZEN, why) for key, why in thawing.failures.items()]
-    return _answer(progress, thaws, now - since, still_frozen)
+    progress.losses = thawing.losses + progress.losses
+    return _answer(progress, thaws, now - since)
 
 
-def rejoin(
+def rejoin(  # noqa: PLR0913 (who comes back, and by when)
     execution: str,
     returning: Sequence[Returning],
+    look: Look,
     *,
     since: datetime,
     now: datetime,
@@ -136,13 +176,13 @@ def rejoin(
     """
     progress = Rejoining()
     scripted = [each for each in returning if each.undo.scripts]
-    how = _Scripts(execution, script_timeout_seconds, since, now)
+    how = _Scripts(execution, script_timeout_seconds, since, now, look.commands)
     _run_scripts(progress, scripted, how)
     for each in returning:
         if each.instance_id not in progress.waiting:
-            progress.attempt(each.instance_id, partial(_put_into_service, each))
+            progress.attempt(each.instance_id, partial(_put_into_service, each, look))
     if not progress.waiting and any(each.undo.muted for each in returning):
-        _unmute(execution)
+        _unmute(execution, look.mute_rules)
     return progress
 
 
@@ -151,15 +191,14 @@ def _run_scripts(progress: Rejoining, scripted: Sequence[Returning], how: _Scrip
     held_up = ""
     for _, peers in groupby(sorted(scripted, key=_order, reverse=True), key=_order):
         level = list(peers)
+        if held_up:
+            why = f"its post-script follows that of {held_up}"
+            progress.waiting |= {each.instance_id: why for each in level}
+            continue
+        _run_level(progress, level, how)
         for each in level:
-            if held_up:
-                progress.waiting[each.instance_id] = f"its post-script follows that of {held_up}"
-            else:
-                progress.attempt(each.instance_id, partial(_run_script, progress, each, how))
-                _give_up_if_late(progress, each, how)
-        held_up = held_up or next(
-            (each.instance_id for each in level if each.instance_id in progress.waiting), ""
-        )
+            _give_up_if_late(progress, each, how)
+        held_up = next((e.instance_id for e in level if e.instance_id in progress.waiting), "")
 
 
 def _give_up_if_late(progress: Rejoining, each: Returning, how: _Scripts) -> None:
@@ -171,54 +210,78 @@ def _give_up_if_late(progress: Rejoining, each: Returning, how: _Scripts) -> Non
     del progress.waiting[each.instance_id]
     row = progress.scripts.setdefault(each.instance_id, {"pre": "none", "post_exit": None})
     row["post"] = Status.FAILED
-    progress.failures[each.instance_id] = (
+    cause = (
         f"The post-script {each.member.post} of {each.instance_id} was not run to its end: {why}."
     )
+    progress.losses.append(Loss(each.instance_id, POST_SCRIPT_FAILED, cause))
 
 
-def _run_script(progress: Rejoining, each: Returning, how: _Scripts) -> Progress:
-    """Run the post-script of an instance, unless its pre-script is known not to have succeeded."""
-    row: dict[str, Any] = {"pre": "none", "post": "none", "post_exit": None}
-    progress.scripts[each.instance_id] = row
-    pre = _pre_script(each, how)
-    if pre is not None and pre.status is Status.RUNNING:
-        return Progress(waiting="its pre-script still runs")
-    if pre is not None and pre.status is not Status.MISSING:
-        row["pre"] = pre.status
-    if not each.member.post or not _calls_for_post(pre):
-        return DONE
-    if each.instance_id not in scripts.online([each.instance_id], since=each.instance.launch_time):
-        return Progress(waiting="its agent is not online yet")
-    result = scripts.run(
-        each.instance_id,
-        each.member.post,
-        Stage.POST_SCRIPT,
-        how.execution,
-        how.now,
-        timeout_seconds=how.timeout_seconds,
-    )
-    if result.status is Status.RUNNING:
-        return Progress(waiting="its post-script runs")
-    row |= {"post": result.status, "post_exit": result.exit_code}
-    if result.status is Status.FAILED and result.exit_code != THAWED_BY_ITSELF:
-        progress.failures[each.instance_id] = result.sentence
-    return DONE
+def _run_level(progress: Rejoining, level: Sequence[Returning], how: _Scripts) -> None:
+    """Run the post-scripts of members of one place, unless a pre-script did not succeed."""
+    progress.scripts |= {
+        each.instance_id: {"pre": "none", "post": "none", "post_exit": None} for each in level
+    }
+    try:
+        due = _due(progress, level, how)
+        results = _post_scripts(progress, due, how)
+    except StillpointError as error:
+        logger.exception("The post-scripts could not be run")
+        progress.waiting |= {each.instance_id: str(error) for each in level}
+        return
+    for instance_id, result in results.items():
+        if result.status is Status.RUNNING:
+            progress.waiting[instance_id] = "its post-script runs"
+            continue
+        progress.scripts[instance_id] |= {"post": result.status, "post_exit": result.exit_code}
+        if result.status is Status.FAILED and result.exit_code != THAWED_BY_ITSELF:
+            progress.losses.append(Loss(instance_id, POST_SCRIPT_FAILED, result.sentence))
 
 
-def _pre_script(each: Returning, how: _Scripts) -> ScriptResult | None:
-    """Return what became of the pre-script, or None if the instance has none.
+def _due(progress: Rejoining, level: Sequence[Returning], how: _Scripts) -> list[Returning]:
+    """Return those of which the post-script is due; one whose pre-script still runs waits.
 
-    One that still runs, because its backup was ended meanwhile, is called off when its time is up.
+    A pre-script that still runs, because its backup was ended meanwhile, is called off when its
+    time is up.
     """
-    if not each.member.pre:
-        return None
-    instance_id, stage = each.instance_id, Stage.PRE_SCRIPT
-    result = scripts.outcome(instance_id, each.member.pre, stage, how.execution)
-    if result.status is not Status.RUNNING:
-        return result
-    timeout = how.timeout_seconds
+    documents = {each.instance_id: each.member.pre for each in level if each.member.pre}
+    stage = Stage.PRE_SCRIPT
+    pre = scripts.outcomes(documents, stage, how.execution, how.commands)
+    if running := {key: documents[key] for key, r in pre.items() if r.status is Status.RUNNING}:
+        pre |= scripts.run(
+            *(running, stage, how.execution, how.commands, how.now),
+            timeout_seconds=how.timeout_seconds,
+        )
+    due = []
+    for each in level:
+        result = pre.get(each.instance_id)
+        if result is not None and result.status is Status.RUNNING:
+            progress.waiting[each.instance_id] = "its pre-script still runs"
+            continue
+        if result is not None and result.status is not Status.MISSING:
+            progress.scripts[each.instance_id]["pre"] = result.status
+        if each.member.post and _calls_for_post(result):
+            due.append(each)
+    return due
+
+
+def _post_scripts(
+    progress: Rejoining, due: Sequence[Returning], how: _Scripts
+) -> dict[str, ScriptResult]:
+    """Run post-scripts, or return what has become of them; without an agent, one waits."""
+    stage = Stage.POST_SCRIPT
+    documents = {each.instance_id: str(each.member.post) for each in due}
+    seen = scripts.outcomes(documents, stage, how.execution, how.commands)
+    started = {
+        each.instance_id: each.instance.launch_time
+        for each in due
+        if scripts.is_to_be_sent(seen[each.instance_id], stage)
+    }
+    offline = started.keys() - scripts.online(started)
+    progress.waiting |= dict.fromkeys(offline, "its agent is not online yet")
     return scripts.run(
-        instance_id, each.member.pre, stage, how.execution, how.now, timeout_seconds=timeout
+        {key: name for key, name in documents.items() if key not in offline},
+        *(stage, how.execution, how.commands, how.now),
+        timeout_seconds=how.timeout_seconds,
     )
 
 
@@ -233,22 +296,22 @@ def _calls_for_post(pre: ScriptResult | None) -> bool:
     return pre.status is Status.FAILED and pre.delivered and not ended_itself
 
 
-def _put_into_service(each: Returning) -> Progress:
+def _put_into_service(each: Returning, look: Look) -> Progress:
     """Let an instance take part again, as soon as it runs."""
     if not each.undo.standby and not each.undo.targets:
         return DONE
     if each.instance.state != "running":
         return Progress(waiting=f"it is {each.instance.state}")
     return together(
-        targets.register(each.instance_id, each.undo.targets) if each.undo.targets else DONE,
-        standby.leave(each.instance_id) if each.undo.standby else DONE,
+        targets.register(each.instance_id, each.undo.targets, look.groups),
+        standby.leave(each.instance, look.places) if each.undo.standby else DONE,
     )
 
 
-def _unmute(execution: str) -> None:
+def _unmute(execution: str, rules: MuteRules) -> None:
     """Let the alarms ring again now; a mute rule that stays ends by itself."""
     try:
-        progress = mute.unmute(execution)
+        progress = mute.unmute(execution, rules)
     except StillpointError:
         logger.exception("The alarms could not be unmuted")
         return
@@ -259,31 +322,27 @@ def _unmute(execution: str) -> None:
 def _read_thaws(
     execution: str,
     freezes: Mapping[str, Mapping[str, Any]],
-    instances: Mapping[str, Instance],
     settings: RejoinSettings,
+    commands: Commands,
 ) -> tuple[dict[str, Any], Rejoining]:
     """Return how the freezes ended, by instance id, and how far their thaws have come."""
-    thaws: dict[str, Any] = {}
+    rows: dict[str, Any] = {}
     thawing = Rejoining()
+    ours = [key for key, freeze in freezes.items() if not freeze.get("vss")]
+    thaws = Thaws(execution, ours, settings, commands)
 
     def read(instance_id: str, freeze: Mapping[str, Any]) -> Progress:
-        progress, thaws[instance_id] = read_thaw(instance_id, execution, freeze, settings)
+        progress, rows[instance_id] = thaws.read(instance_id, freeze)
         if progress.error == STILL_FROZEN:
-            thawing.failures[instance_id] = progress.failure
+            return Progress(lost=progress.failure, error=STILL_FROZEN)
         return progress if progress.waiting else DONE
 
     for instance_id, freeze in freezes.items():
-        if instance_id in instances:
-            thawing.attempt(instance_id, partial(read, instance_id, freeze))
-    return thaws, thawing
+        thawing.attempt(instance_id, partial(read, instance_id, freeze))
+    return rows, thawing
 
 
-def _answer(
-    progress: Rejoining,
-    thaws: Mapping[str, Any],
-    elapsed: timedelta,
-    still_frozen: list[dict[str, str]],
-) -> dict[str, Any]:
+def _answer(progress: Rejoining, thaws: Mapping[str, Any], elapsed: timedelta) -> dict[str, Any]:
     in_vain = bool(progress.waiting) and elapsed >= PATIENCE
     late = progress.waiting if in_vain else {}
     status = "failed" if in_vain else "waiting" if progress.waiting else "rejoined"
@@ -294,9 +353,8 @@ def _answer(
         "wait_seconds": wait_before_next_look(elapsed),
         "unjoined": sorted(progress.waiting),
         "failures": [
-            *still_frozen,
             *(_failure(key, "NotBackInService", why) for key, why in late.items()),
-            *(_failure(key, "PostScriptFailed", why) for key, why in progress.failures.items()),
+            *(_failure(loss.instance_id, loss.error, loss.cause) for loss in progress.losses),
         ],
         "thaws": dict(thaws),
         "scripts": progress.scripts,
@@ -304,7 +362,12 @@ def _answer(
 
 
 def _failure(instance_id: str, error: str, cause: str) -> dict[str, str]:
-    return {"phase": "resume", "instance_id": instance_id, "error": error, "cause": cause[:400]}
+    return {
+        "phase": "resume",
+        "instance_id": instance_id,
+        "error": error,
+        "cause": cause[:LONGEST_CAUSE],
+    }
 
 
 def _order(each: Returning) -> int:

@@ -1,19 +1,14 @@
-"""Commands in the guest, by Systems Manager: scripts are run and looked at, and agents are found.
-
-Nothing here waits: a command is sent once, and looked at whenever somebody asks.
-"""
+"""Scripts in the guest: run and looked at by Systems Manager, whose agents are found here, too."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from stillpoint.aws.client import client, error_code, translated
+from stillpoint.aws.client import client, translated
+from stillpoint.aws.commands import DELIVERY_SECONDS, Commands, cancel, submit
 from stillpoint.aws.documents import Documents, refusal_code
-from stillpoint.aws.telemetry import logger
 from stillpoint.errors import AwsRefused
 from stillpoint.instance import Instance
 from stillpoint.scripts import (
@@ -22,26 +17,14 @@ from stillpoint.scripts import (
     Stage,
     Status,
     comment_of,
-    earliest,
     execution_id,
     freeze_problem,
-    never_arrived,
-    status_of,
-    why_failed,
 )
 from stillpoint.tags import iso
 
 if TYPE_CHECKING:
-    from mypy_boto3_ssm.type_defs import (
-        CommandInvocationTypeDef,
-        CommandPluginTypeDef,
-        CommandTypeDef,
-        InstanceInformationTypeDef,
-    )
+    from mypy_boto3_ssm.type_defs import CommandTypeDef, InstanceInformationTypeDef
 
-DELIVERY_SECONDS = 60
-"""How long the agent may take to get a command, from 30 (Systems Manager API Reference,
-SendCommand)."""
 VSS_DOCUMENT = "AWSEC2-VssInstallAndSnapshot"
 """AWS's own document that makes a consistent AMI of a running Windows instance (EC2 User Guide,
 "Use Systems Manager command documents to create VSS based snapshots")."""
@@ -49,119 +32,80 @@ VSS_DOCUMENT = "AWSEC2-VssInstallAndSnapshot"
 _NODES = 50
 """Instances that one page holds (Systems Manager API Reference, DescribeInstanceInformation)."""
 
-_SHORTEST_STEP = 4
-
-
-def find_command(instance_id: str, document: str, comment: str) -> str | None:
-    """Return the id of the command with this comment, or None if none was sent.
-
-    If an answer was lost and it was sent twice, it is the first: that one took effect. Systems
-    Manager keeps commands for 30 days, and shows a new one a moment late.
-    """
-    found = _commands(instance_id, document, comment)
-    return found[0]["CommandId"] if found else None
-
-
-def send(
-    instance_id: str,
-    document: str,
-    comment: str,
-    parameters: Mapping[str, list[str]],
-    *,
-    delivery_seconds: int = DELIVERY_SECONDS,
-) -> str:
-    """Run a document on an instance, unless a command has this comment; return the command's id.
-
-    `delivery_seconds` limits the delivery alone, not the run (Systems Manager API Reference,
-    SendCommand). Raises AwsRefused if Systems Manager does not know the instance, or it is not
-    running, or the document or its parameters are not right.
-    """
-    earlier = find_command(instance_id, document, comment)
-    if earlier is not None:
-        return earlier
-    return _submit(instance_id, document, comment, parameters, delivery_seconds)
-
-
-def look(command_id: str, instance_id: str) -> ScriptResult:
-    """Return what has become of a command on an instance.
-
-    Just after it was sent, Systems Manager may not know it yet: then it counts as running. Of a
-    document with several steps, it is the first that failed, or else the last, that gives the exit
-    code and the output. The output is cut at 24,000 characters, the error output at 8,000 (Systems
-    Manager API Reference, GetCommandInvocation).
-    """
-    invocation = _invocation(command_id, instance_id)
-    if invocation is None:
-        return ScriptResult(Status.RUNNING, instance_id=instance_id, command_id=command_id)
-    details = invocation.get("StatusDetails", "")
-    status = status_of(invocation.get("Status", ""))
-    result = ScriptResult(
-        status,
-        instance_id=instance_id,
-        document=invocation.get("DocumentName", ""),
-        command_id=command_id,
-        delivered=not (status is Status.FAILED and never_arrived(details)),
-    )
-    if status is Status.RUNNING:
-        return result
-    steps = invocation.get("CommandPlugins", [])
-    step = _deciding_step(steps)
-    said = _said(command_id, instance_id, step.get("Name", "") if len(steps) > 1 else None)
-    result = replace(
-        result,
-        exit_code=said.get("ResponseCode", step.get("ResponseCode")),
-        output=said.get("StandardOutputContent", step.get("Output", "")),
-        error_output=said.get("StandardErrorContent", ""),
-    )
-    if status is Status.FAILED:
-        return replace(result, detail=why_failed(details, result.exit_code))
-    return result
-
 
 def run(  # noqa: PLR0913 (what is run, for whom, and by when)
-    instance_id: str,
-    document: str,
+    documents: Mapping[str, str],
     stage: Stage,
     execution: str,
+    commands: Commands,
     now: datetime,
     *,
     timeout_seconds: int,
-) -> ScriptResult:
-    """Run a script once for an execution, or return what has become of it since.
+) -> dict[str, ScriptResult]:
+    """Run scripts once for an execution, or return what has become of them since.
 
-    A command that is still running `timeout_seconds` after it had to be delivered is cancelled and
-    has failed. A post-script that could not be delivered is sent again. What Systems Manager
-    refuses has failed, with its words. Raises AwsUnavailable if it does not answer.
+    `documents` are their names by instance id, and so is what is returned. Instances of the same
+    document share a command. One that is still running `timeout_seconds` after it had to be
+    delivered is cancelled and has failed. A post-script that could not be delivered is sent again.
+    What Systems Manager refuses has failed, with its words. Raises AwsUnavailable if it does not
+    answer.
     """
-    commands = _commands(instance_id, document, comment_of(execution, stage))
-    result, command = _decisive(commands, instance_id)
-    if command is None or (stage is Stage.POST_SCRIPT and not result.delivered):
-        return _submit_script(instance_id, document, stage, execution, timeout_seconds)
-    deadline = command["RequestedDateTime"] + timedelta(seconds=DELIVERY_SECONDS + timeout_seconds)
-    if result.status is Status.RUNNING and now > deadline:
-        _cancel(command["CommandId"], instance_id)
-        detail = f"it did not end within {timeout_seconds} s and was cancelled"
-        result = replace(result, status=Status.FAILED, detail=detail)
-    return replace(result, document=document)
+    results = outcomes(documents, stage, execution, commands)
+    deadline = timedelta(seconds=DELIVERY_SECONDS + timeout_seconds)
+    late: dict[str, list[str]] = {}
+    for result in results.values():
+        if result.status is Status.RUNNING and result.sent_at and now > result.sent_at + deadline:
+            late.setdefault(result.command_id, []).append(result.instance_id)
+    detail = f"it did not end within {timeout_seconds} s and was cancelled"
+    for command_id, instance_ids in late.items():
+        cancel(command_id, instance_ids)
+        for each in instance_ids:
+            results[each] = replace(results[each], status=Status.FAILED, detail=detail)
+    to_send = [result for result in results.values() if is_to_be_sent(result, stage)]
+    for document in sorted({documents[each.instance_id] for each in to_send}):
+        ids = [e.instance_id for e in to_send if documents[e.instance_id] == document]
+        results |= _submit_script(ids, document, stage, execution, timeout_seconds)
+    return results
 
 
-def outcome(instance_id: str, document: str, stage: Stage, execution: str) -> ScriptResult:
-    """Return what has become of a script, without running it."""
-    commands = _commands(instance_id, document, comment_of(execution, stage))
-    result, _ = _decisive(commands, instance_id)
-    return replace(result, document=document)
+def outcomes(
+    documents: Mapping[str, str], stage: Stage, execution: str, commands: Commands
+) -> dict[str, ScriptResult]:
+    """Return what has become of scripts, by instance id, without running them.
+
+    `documents` are their names by instance id.
+    """
+    comment = comment_of(execution, stage)
+    found: dict[str, list[CommandTypeDef]] = {}
+    for document in sorted(set(documents.values())):
+        ids = [each for each, name in documents.items() if name == document]
+        found |= commands.find(ids, document, comment)
+    results = {}
+    for instance_id, document in documents.items():
+        result = commands.decisive(found[instance_id], instance_id)
+        if not result.delivered:  # it may have been sent again, to this instance alone
+            alone = commands.find_alone(instance_id, document, comment)
+            result = commands.decisive(alone, instance_id)
+        results[instance_id] = replace(result, document=document)
+    return results
 
 
-def online(instance_ids: Collection[str], *, since: datetime | None = None) -> frozenset[str]:
-    """Return those of the instances whose agent answers, and was heard of after `since` if given.
+def is_to_be_sent(result: ScriptResult, stage: Stage) -> bool:
+    """Return whether a script was not sent yet, or in vain and is worth another try."""
+    in_vain = stage is Stage.POST_SCRIPT and not result.delivered
+    return result.status is Status.MISSING or in_vain
 
-    An agent reports every five minutes, and when it starts: without `since`, what is told may be
-    of the time before a stop.
+
+def online(since: Mapping[str, datetime | None]) -> frozenset[str]:
+    """Return those of the instances whose agent answers, and was heard of since a moment.
+
+    `since` are these moments by instance id. An agent reports every five minutes, and when it
+    starts: without a moment, what is told may be of the time before a stop.
     """
     return frozenset(
         instance_id
-        for instance_id, row in _agents(instance_ids).items()
-        if _answers(row) and (since is None or row["LastPingDateTime"] >= since)
+        for instance_id, row in _agents(since).items()
+        if _answers(row) and _is_recent(row, since[instance_id])
     )
 
 
@@ -217,6 +161,10 @@ def _last_heard(agent: "InstanceInformationTypeDef") -> str:
     return iso(moment) if moment else "an unknown time"
 
 
+def _is_recent(agent: "InstanceInformationTypeDef", since: datetime | None) -> bool:
+    return since is None or agent["LastPingDateTime"] >= since
+
+
 def _answers(agent: "InstanceInformationTypeDef") -> bool:
     return agent.get("PingStatus") == "Online"
 
@@ -247,51 +195,30 @@ def _agents_of(instance_ids: Sequence[str]) -> "list[InstanceInformationTypeDef]
     return rows
 
 
-def _commands(instance_id: str, document: str, comment: str) -> "list[CommandTypeDef]":
-    """Return the commands with this comment, the first one first."""
-    # A document of another account is named by its ARN, which the filter does not know.
-    named = [] if ":" in document else [{"key": "DocumentName", "value": document}]
-    since = earliest(comment)
-    recent = [{"key": "InvokedAfter", "value": iso(since)}] if since else []
-    filters = {"Filters": [*named, *recent]} if named or recent else {}
-    with translated(f"reading the commands of {instance_id}"):
-        pages = client("ssm").get_paginator("list_commands")
-        found = [
-            row
-            for page in pages.paginate(InstanceId=instance_id, **filters)
-            for row in page["Commands"]
-            if row.get("Comment") == comment
-        ]
-    return sorted(found, key=lambda row: row["RequestedDateTime"])
-
-
-def _decisive(
-    commands: "Sequence[CommandTypeDef]", instance_id: str
-) -> "tuple[ScriptResult, CommandTypeDef | None]":
-    """Return the command that says what became of a script: the first one that was delivered."""
-    result = ScriptResult(Status.MISSING, instance_id=instance_id)
-    command = None
-    for command in commands:
-        result = look(command["CommandId"], instance_id)
-        if result.delivered:
-            break
-    return result, command
-
-
 def _submit_script(
-    instance_id: str, document: str, stage: Stage, execution: str, timeout_seconds: int
-) -> ScriptResult:
-    result = ScriptResult(Status.RUNNING, instance_id=instance_id, document=document)
+    instance_ids: Sequence[str], document: str, stage: Stage, execution: str, timeout_seconds: int
+) -> dict[str, ScriptResult]:
     parameters = {"executionId": [execution_id(execution)], "command": [stage.value]}
+    sent: Mapping[str, str | AwsRefused]
     try:
         if _has_timeout(document):
             parameters["executionTimeout"] = [str(timeout_seconds)]
-        command_id = _submit(
-            instance_id, document, comment_of(execution, stage), parameters, DELIVERY_SECONDS
-        )
     except AwsRefused as error:
-        return replace(result, status=Status.FAILED, detail=str(error))
-    return replace(result, command_id=command_id)
+        sent = dict.fromkeys(instance_ids, error)
+    else:
+        sent = submit(
+            instance_ids,
+            document,
+            comment_of(execution, stage),
+            parameters,
+            delivery_seconds=DELIVERY_SECONDS,
+        )
+    return {
+        each: ScriptResult(Status.FAILED, instance_id=each, document=document, detail=str(answer))
+        if isinstance(answer, AwsRefused)
+        else ScriptResult(Status.RUNNING, instance_id=each, document=document, command_id=answer)
+        for each, answer in sent.items()
+    }
 
 
 def _has_timeout(document: str) -> bool:
@@ -299,72 +226,3 @@ def _has_timeout(document: str) -> bool:
     with translated(f"reading the document {document}"):
         description = client("ssm").describe_document(Name=document)["Document"]
     return any(row["Name"] == "executionTimeout" for row in description.get("Parameters", ()))
-
-
-def _submit(
-    instance_id: str,
-    document: str,
-    comment: str,
-    parameters: Mapping[str, list[str]],
-    delivery_seconds: int,
-) -> str:
-    with translated(f"running {document} on {instance_id}"):
-        answer = client("ssm").send_command(
-            InstanceIds=[instance_id],
-            DocumentName=document,
-            Comment=comment,
-            Parameters=dict(parameters),
-            TimeoutSeconds=delivery_seconds,
-        )
-    command_id: str = answer["Command"]["CommandId"]
-    return command_id
-
-
-def _cancel(command_id: str, instance_id: str) -> None:
-    """Ask for the end of a command; it has failed, whether or not that can be done."""
-    try:
-        with translated(f"cancelling the command {command_id}"):
-            client("ssm").cancel_command(CommandId=command_id, InstanceIds=[instance_id])
-    except AwsRefused:
-        logger.exception("A command could not be cancelled", extra={"command": command_id})
-
-
-def _invocation(command_id: str, instance_id: str) -> "CommandInvocationTypeDef | None":
-    with translated(f"reading the command {command_id}"):
-        try:
-            rows: Sequence[CommandInvocationTypeDef] = client("ssm").list_command_invocations(
-                CommandId=command_id, InstanceId=instance_id, Details=True
-            )["CommandInvocations"]
-        except ClientError as error:
-            if error_code(error) != "InvalidCommandId":
-                raise
-            return None
-    return rows[0] if rows else None
-
-
-def _deciding_step(steps: "Sequence[CommandPluginTypeDef]") -> "CommandPluginTypeDef":
-    """Return the first step that failed, or else the last one; an empty one if there is none."""
-    nothing: CommandPluginTypeDef = {}
-    failed = (step for step in steps if status_of(step.get("Status", "")) is Status.FAILED)
-    return next(failed, steps[-1] if steps else nothing)
-
-
-def _said(command_id: str, instance_id: str, step: str | None) -> Mapping[str, Any]:
-    """Return what a step wrote, or the only one; nothing if Systems Manager does not tell.
-
-    It tells nothing of a step whose name is shorter than four characters unless it is the only
-    one (Systems Manager API Reference, GetCommandInvocation).
-    """
-    if step is not None and len(step) < _SHORTEST_STEP:
-        return {}
-    name = {} if step is None else {"PluginName": step}
-    with translated(f"reading the output of the command {command_id}"):
-        try:
-            answer: Mapping[str, Any] = client("ssm").get_command_invocation(
-                CommandId=command_id, InstanceId=instance_id, **name
-            )
-        except ClientError as error:
-            if error_code(error) not in {"InvocationDoesNotExist", "InvalidPluginName"}:
-                raise
-            return {}
-    return answer

@@ -8,9 +8,10 @@ from typing import Any, assert_never
 
 from botocore.exceptions import ClientError
 
-from stillpoint.aws import ec2
 from stillpoint.aws.client import client, error_code, translated
+from stillpoint.aws.once import Once
 from stillpoint.aws.telemetry import logger
+from stillpoint.instance import Instance
 from stillpoint.isolation import DONE, Progress
 from stillpoint.standby import (
     Membership,
@@ -35,36 +36,63 @@ _NOT_NOW = frozenset({"ValidationError", "ResourceContention", "ScalingActivityI
 """The codes of a refusal because of the state of the member or of its group."""
 
 
+type _Reading = Once[frozenset[str], dict[str, Membership]]
+
+
+class Members:
+    """The places of instances in Auto Scaling groups at one look, read when first asked for.
+
+    All calls of EC2 Auto Scaling share one limit, which is not told (AWS re:Post Knowledge Center,
+    autoscaling-api-calls-throttled).
+    """
+
+    def __init__(self, instance_ids: Collection[str]) -> None:
+        """`instance_ids` are all that may be asked about."""
+        self._instance_ids = frozenset(instance_ids)
+        self._places: _Reading = Once(_members)
+        self._after_a_refusal: _Reading = Once(_with_sizes)
+
+    def get(self, instance_id: str) -> Membership | None:
+        """Return the place of an instance, or None if it is no member of a group."""
+        return self._places(self._instance_ids).get(instance_id)
+
+    def again(self, instance_id: str) -> Membership | None:
+        """Return its place and the sizes of its group as they are after the first refusal."""
+        return self._after_a_refusal(self._instance_ids).get(instance_id)
+
+
 def read_memberships(instance_ids: Collection[str]) -> dict[str, Membership]:
     """Return the places of those of the instances that Auto Scaling knows, by id.
 
     Each knows its group's sizes, and what all of them together take out of it that are not in
     Standby yet.
     """
-    members = _members(instance_ids)
-    sizes = _sizes({each.group for each in members.values()})
+    members = _with_sizes(instance_ids)
     leaving: Counter[str] = Counter()
     for each in members.values():
         if is_replaced(each):
             leaving[each.group] += each.together
     return {
-        instance_id: replace(
-            each,
-            sizes=sizes.get(each.group),
-            together=leaving[each.group] if is_replaced(each) else each.together,
-        )
+        instance_id: replace(each, together=leaving[each.group]) if is_replaced(each) else each
         for instance_id, each in members.items()
     }
 
 
-def enter(instance_id: str) -> Progress:
+def _with_sizes(instance_ids: Collection[str]) -> dict[str, Membership]:
+    """Return the places of the instances, each with its group's sizes."""
+    members = _members(instance_ids)
+    sizes = _sizes({each.group for each in members.values()})
+    return {key: replace(each, sizes=sizes.get(each.group)) for key, each in members.items()}
+
+
+def enter(instance_id: str, members: Members) -> Progress:
     """Take a member one step towards Standby; done when it is there.
 
     The group's DesiredCapacity is decremented, or the group would launch a replacement and
     terminate one member too many when this one returns (EC2 Auto Scaling User Guide, "Temporarily
     remove instances from your Auto Scaling group"). Its target groups are drained by Auto Scaling.
     """
-    member = _members([instance_id]).get(instance_id)
+    member = members.get(instance_id)
     move = way_in(member.state if member else None)
     if member is None or move is Move.NEVER:
         return Progress(failure=why_no_entry(member), error=REFUSED)
@@ -77,32 +105,35 @@ def enter(instance_id: str) -> Progress:
             refusal = _enter_standby(instance_id, member.group)
             if not refusal:
                 return Progress(waiting=f"it enters Standby in the group {member.group}")
-            return _refused(instance_id, member, refusal, why_no_entry)
+            return _refused(member, members.again(instance_id), refusal, why_no_entry)
     assert_never(move)
 
 
-def in_service(instance_ids: Collection[str]) -> dict[str, str]:
+def in_service(instance_ids: Collection[str], members: Members) -> dict[str, str]:
     """Return those of the instances that their Auto Scaling groups replace when they stop.
 
     Each with its place in words.
     """
-    members = _members(instance_ids)
-    return {key: each.in_words for key, each in members.items() if is_replaced(each)}
+    places = {instance_id: members.get(instance_id) for instance_id in instance_ids}
+    return {key: each.in_words for key, each in places.items() if each and is_replaced(each)}
 
 
-def leave(instance_id: str) -> Progress:
+def leave(instance: Instance, members: Members) -> Progress:
     """Bring a member one step back into service; done when it is, or when it is no member any more.
 
     A member that leaves Standby is looked after again, and replaced if it does not run (EC2 Auto
     Scaling User Guide, "Health checks for instances in an Auto Scaling group"): one that does not
     run stays there.
     """
-    member = _members([instance_id]).get(instance_id)
+    member = members.get(instance.instance_id)
     move = way_out(member.state if member else None)
     if member is None or move is Move.NEVER:
         logger.warning(
             "An instance is no member of its Auto Scaling group any more",
-            extra={"instance_id": instance_id, "state": member.state if member else "unknown"},
+            extra={
+                "instance_id": instance.instance_id,
+                "state": member.state if member else "unknown",
+            },
         )
         return DONE
     match move:
@@ -111,19 +142,17 @@ def leave(instance_id: str) -> Progress:
         case Move.WAIT:
             return _waiting(member)
         case Move.CALL:
-            return _back(instance_id, member)
+            return _back(instance, member, members)
     assert_never(move)
 
 
-def _back(instance_id: str, member: Membership) -> Progress:
-    instance = ec2.instances_by_id([instance_id]).get(instance_id)
-    state = instance.state if instance else "unknown to EC2"
-    if state != "running":
-        return Progress(waiting=f"it is {state}, and leaves Standby only when it runs")
-    refusal = _exit_standby(instance_id, member.group)
+def _back(instance: Instance, member: Membership, members: Members) -> Progress:
+    if instance.state != "running":
+        return Progress(waiting=f"it is {instance.state}, and leaves Standby only when it runs")
+    refusal = _exit_standby(instance.instance_id, member.group)
     if not refusal:
         return Progress(waiting=f"it returns to the group {member.group}")
-    return _refused(instance_id, member, refusal, why_no_exit)
+    return _refused(member, members.again(instance.instance_id), refusal, why_no_exit)
 
 
 def _waiting(member: Membership) -> Progress:
@@ -131,14 +160,14 @@ def _waiting(member: Membership) -> Progress:
 
 
 def _refused(
-    instance_id: str, member: Membership, refusal: str, why: Callable[[Membership], str]
+    member: Membership, again: Membership | None, refusal: str, why: Callable[[Membership], str]
 ) -> Progress:
     """Return a failure if the group says why it refused, and otherwise look again later.
 
-    A call that took effect may be seen late: the member seems to be where it was, Auto Scaling
-    says that it is not there, and the group's DesiredCapacity has changed already.
+    `again` is the member as it is read after that. A call that took effect may be seen late: the
+    member seems to be where it was, Auto Scaling says that it is not there, and the group's
+    DesiredCapacity has changed already.
     """
-    again = read_memberships([instance_id]).get(instance_id)
     told_late = again is None or again.state != member.state or f"not in {again.state}" in refusal
     reason = "" if again is None or told_late else why(again)
     if reason:

@@ -1,6 +1,6 @@
 """Target groups: finding an instance's places in them, taking them away and giving them back."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,13 +8,16 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from stillpoint.aws.client import client, error_code, translated
+from stillpoint.aws.once import Once
 from stillpoint.aws.telemetry import logger
 from stillpoint.instance import Instance
 from stillpoint.isolation import Progress, Registration
-from stillpoint.targets import DRAINING, HEALTHY, FoundTarget
+from stillpoint.targets import DRAINING, HEALTHY, FoundTarget, why_lost
 
 REFUSED = "RegistrationRefused"
 """The stable name of a failure: a target group does not take the instance back."""
+GONE = "TargetGroupGone"
+"""The stable name of a failure: a target group of the instance does not exist any more."""
 
 _PAGE = 400
 """Target groups that one page may hold (Elastic Load Balancing API Reference,
@@ -60,6 +63,32 @@ type _Targets = Mapping[tuple[str, int], _Health]
 """The targets of a group, by instance id and port."""
 
 
+class TargetGroups:
+    """The target groups and their targets at one look, read when they are first asked for.
+
+    All calls that describe something draw on one bucket of 40 requests, refilled by 10 per second
+    (Elastic Load Balancing User Guide, "Request throttling for the Elastic Load Balancing API").
+    """
+
+    def __init__(self) -> None:
+        """Read nothing yet."""
+        self._by_id = Once(_groups_by_id)
+        self.targets_of = Once(_targets_of)
+
+    def all(self) -> Mapping[str, _Group]:
+        """Return the target groups whose targets are instances, by the last part of the ARN."""
+        return self._by_id(None)
+
+
+class DrainingGroups(TargetGroups):
+    """Target groups of which it matters, too, for how long their targets drain."""
+
+    def __init__(self) -> None:
+        """Read nothing yet."""
+        super().__init__()
+        self.delay_of = Once(_delay)
+
+
 def find_targets(instances: Collection[Instance]) -> dict[str, tuple[FoundTarget, ...]]:
     """Return all places of the instances in target groups, by instance id.
 
@@ -92,7 +121,11 @@ def find_targets(instances: Collection[Instance]) -> dict[str, tuple[FoundTarget
 
 
 def drain(
-    instance_id: str, targets: Sequence[Registration], since: datetime, now: datetime
+    instance_id: str,
+    targets: Sequence[Registration],
+    groups: DrainingGroups,
+    since: datetime,
+    now: datetime,
 ) -> Progress:
     """Take an instance out of its target groups, one step; done when no request is under way.
 
@@ -101,14 +134,17 @@ def drain(
     the isolation began: one that has not ended ten minutes after the delay is not waited for.
     """
     waiting = []
-    for group, registration, targets_of_group in _each(targets):
+    for registration in targets:
+        group = groups.all().get(registration.group)
+        if group is None:
+            continue
         port = registration.port or group.port
-        health = targets_of_group.get((instance_id, port))
+        health = groups.targets_of(group).get((instance_id, port))
         if health is None:
             continue
         if health.state != DRAINING:
             _deregister(instance_id, group, registration)
-        elif now - since > _delay(group) + _GRACE:
+        elif now - since > _GRACE and now - since > groups.delay_of(group) + _GRACE:
             logger.warning(
                 "A target has been draining for longer than its group says",
                 extra={"instance_id": instance_id, "target_group": group.name, "port": port},
@@ -118,17 +154,23 @@ def drain(
     return Progress(waiting=f"it drains from {', '.join(waiting)}" if waiting else "")
 
 
-def register(instance_id: str, targets: Sequence[Registration]) -> Progress:
+def register(instance_id: str, targets: Sequence[Registration], groups: TargetGroups) -> Progress:
     """Bring a running instance back into its target groups, one step; done when it serves again.
 
     It has to be healthy where it was before. Elastic Load Balancing registers only what it sees
-    running (Elastic Load Balancing API Reference, RegisterTargets), which may take a moment.
+    running (Elastic Load Balancing API Reference, RegisterTargets), which may take a moment. A
+    group that does not exist any more is lost: nothing is put in its place.
     """
     waiting: list[str] = []
     failures: list[str] = []
-    for group, registration, targets_of_group in _each(targets):
+    lost: list[str] = []
+    for registration in targets:
+        group = groups.all().get(registration.group)
+        if group is None:
+            lost.append(registration.group)
+            continue
         port = registration.port or group.port
-        health = targets_of_group.get((instance_id, port))
+        health = groups.targets_of(group).get((instance_id, port))
         if health is None or health.state == DRAINING:
             refusal = _register(instance_id, group, registration)
             (failures if refusal.failure else waiting).append(refusal.failure or refusal.waiting)
@@ -138,6 +180,7 @@ def register(instance_id: str, targets: Sequence[Registration]) -> Progress:
         waiting="" if failures else "; ".join(waiting),
         failure="; ".join(failures),
         error=REFUSED if failures else "",
+        lost=why_lost(lost),
     )
 
 
@@ -191,24 +234,8 @@ def _description(instance_id: str, registration: Registration) -> dict[str, Any]
     return {"Id": instance_id, **port}
 
 
-def _each(
-    registrations: Iterable[Registration],
-) -> Iterator[tuple[_Group, Registration, _Targets]]:
-    """Yield each registration with its group and that group's targets; groups may have gone."""
-    wanted = list(registrations)
-    groups = {group.id: group for group in _groups()} if wanted else {}
-    targets: dict[str, _Targets] = {}
-    for registration in wanted:
-        group = groups.get(registration.group)
-        if group is None:
-            logger.warning(
-                "A target group does not exist any more",
-                extra={"target_group": registration.group},
-            )
-            continue
-        if group.id not in targets:
-            targets[group.id] = _targets_of(group)
-        yield group, registration, targets[group.id]
+def _groups_by_id(_: None) -> dict[str, _Group]:
+    return {group.id: group for group in _groups()}
 
 
 def _groups() -> Iterator[_Group]:
