@@ -1,16 +1,20 @@
-"""The command line: `python -m sandbox up | run SCENARIO | demo | faults | history`."""
+"""The command line: `python -m sandbox up | run SCENARIO | demo | faults | history | simulate`."""
 
 import argparse
 import shlex
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from sandbox import demo, run, scenario, session
 from sandbox.faults import command as faults
 from sandbox.history import command as history
 from sandbox.process import SandboxError
+from sandbox.simulation import command as simulation
+from sandbox.simulation.setting import Setting
 from sandbox.tables import outcome_lines
+from sandbox.virtual.quotas import CONCURRENT_INVOCATIONS, Quotas
 
 DEFAULT_PORT = 4566
 
@@ -48,6 +52,21 @@ def _parser() -> argparse.ArgumentParser:
     years.add_argument("--full", action="store_true", help="with everything real, for a fortnight")
     years.add_argument("--days", type=int, help="another number of days")
     years.add_argument("--seed", type=int, default=1, help="of everything that is left to chance")
+    night = commands.add_parser("simulate", help="back up a fleet in one night, in virtual time")
+    night.add_argument("--instances", type=int, required=True, help="all due at the same minute")
+    night.add_argument("--seed", type=int, default=1, help="of everything that is left to chance")
+    night.add_argument(
+        "--image-minutes",
+        type=float,
+        default=120.0,
+        help="how long an AMI is pending at most (120)",
+    )
+    night.add_argument("--neighbour", type=float, default=0.0, help="others' share of all limits")
+    night.add_argument(
+        "--concurrency", type=int, default=CONCURRENT_INVOCATIONS, help="invocations at once (1000)"
+    )
+    night.add_argument("--kill-after", type=float, help="stop all executions after seconds")
+    night.add_argument("--json", type=Path, metavar="FILE", help="where to write all figures")
     for each in (up, one, show):
         each.add_argument("--scale", type=float, help="simulated seconds per real second")
         each.add_argument("--seed", type=int, help="of everything that is left to chance")
@@ -98,6 +117,18 @@ def _history(options: argparse.Namespace) -> int:
     return history.main(full=options.full, days=options.days, seed=options.seed)
 
 
+def _simulate(options: argparse.Namespace) -> int:
+    seconds = 60 * options.image_minutes
+    setting = Setting(
+        options.instances,
+        seed=options.seed,
+        physics={"image_seconds": (0.95 * seconds, seconds)},
+        quotas=Quotas(neighbour=options.neighbour, concurrent_invocations=options.concurrency),
+        killed_after=options.kill_after,
+    )
+    return simulation.main(setting, options.json)
+
+
 def _run(options: argparse.Namespace) -> int:
     if options.list:
         return _list()
@@ -120,7 +151,14 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if report.failures else 0
 
 
-_COMMANDS = {"up": _up, "run": _run, "demo": _demo, "faults": _faults, "history": _history}
+_COMMANDS = {
+    "up": _up,
+    "run": _run,
+    "demo": _demo,
+    "faults": _faults,
+    "history": _history,
+    "simulate": _simulate,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,11 +19,12 @@ from sandbox import expressions, rules
 from sandbox.clock import iso
 from sandbox.expressions import QueryEvaluationError
 from sandbox.parallel import Parallel, on_threads
+from sandbox.signals import Signal
 from sandbox.surroundings import Time, Work
 from sandbox.tasks import StateError
 
-# Events that AWS adds between a state's Entered and its Exited: scheduled, started, ended.
-EVENTS_PER_TASK: Final = 3
+# Events that AWS adds when a task begins: scheduled, started.
+EVENTS_BEFORE_TASK: Final = 2
 
 
 class Interrupted(Exception):
@@ -53,7 +54,7 @@ class Frame:
     path: str
     context: dict[str, Any]
     variables: dict[str, Any]
-    stopped: threading.Event = field(default_factory=threading.Event)
+    stopped: Signal = field(default_factory=Signal)
     spoiled: bool = False
 
 
@@ -74,8 +75,13 @@ class Execution:
         on_enter: Callable[[str], None],
         chance: random.Random,
         parallel: Parallel = on_threads,
+        pace: Callable[[], float] = lambda: 0.0,
+        history_limit: int = rules.HISTORY_LIMIT,
     ) -> None:
-        """`record` takes history events, `on_enter` hears of every state before it runs."""
+        """`record` takes history events, `on_enter` hears of every state before it runs.
+
+        `pace` is called for every transition and returns the seconds that it has to wait.
+        """
         self._definition = definition
         self._clock = clock
         self._tasks = tasks
@@ -83,6 +89,8 @@ class Execution:
         self._on_enter = on_enter
         self._chance = chance
         self._parallel = parallel
+        self._pace = pace
+        self._history_limit = history_limit
         self._lock = threading.Lock()
         self._root = Frame("", context, {})
         self._frames = {"": self._root}
@@ -200,10 +208,11 @@ class Execution:
             self._render(frame, state["Arguments"], value) if "Arguments" in state else value
         )
         timeout = self._render(frame, state.get("TimeoutSeconds"), value)
-        self._count_events(EVENTS_PER_TASK)
+        self._count_events(EVENTS_BEFORE_TASK)
         result = expressions.plain(
             self._tasks.run(state["Resource"], rules.within_limit(arguments), timeout)
         )
+        self._count_events(1)
         return self._leave(frame, state, value, rules.within_limit(result), {"result": result})
 
     # -- Map ------------------------------------------------------------------
@@ -290,7 +299,7 @@ class Execution:
                 return self._catch(frame, state, value, failure)
             self._sleep(frame, rules.retry_delay(retriers[number], used[number], self._chance))
             used[number] += 1
-            self.transitions += 1  # "retries count as state transitions" (Step Functions pricing)
+            self._make_transition(frame)  # retries count, too (Step Functions pricing)
 
     def _catch(
         self, frame: Frame, state: dict[str, Any], value: Any, failure: StateError
@@ -338,13 +347,16 @@ class Execution:
         frame.spoiled, self._entering = False, frame
         self._on_enter(name)
         self._check(frame)
-        self.transitions += 1
+        self._make_transition(frame)
+        now = self._clock.now()
         frame.context["State"] = {"Name": name, "EnteredTime": iso(now), "RetryCount": 0}
-        self._event(
-            f"{state['Type']}StateEntered",
-            {"name": name, "input": value},
-            "stateEnteredEventDetails",
-        )
+        details = {"name": name, "input": value}
+        self._event(f"{state['Type']}StateEntered", details, "stateEnteredEventDetails")
+
+    def _make_transition(self, frame: Frame) -> None:
+        self.transitions += 1
+        if (delay := self._pace()) > 0:
+            self._sleep(frame, delay)
 
     def _check(self, frame: Frame) -> None:
         if frame.stopped.is_set():
@@ -380,8 +392,6 @@ class Execution:
     def _count_events(self, number: int) -> None:
         with self._lock:
             self.events += number
-            if self.events > rules.HISTORY_LIMIT:
-                raise StateError(
-                    "States.Runtime",
-                    f"the execution has reached {rules.HISTORY_LIMIT} history events",
-                )
+            if self.events > self._history_limit:
+                text = f"the execution has reached {self._history_limit} history events"
+                raise StateError("States.Runtime", text)

@@ -6,21 +6,13 @@ from typing import Any, Final
 
 from sandbox import service_errors
 from sandbox.ec2.call import Call
-from sandbox.ec2.faults import FaultName
+from sandbox.ec2.faults import REFUSALS, FaultName
 from sandbox.ec2.region import Region
 from sandbox.ec2.world import World
 from sandbox.service_calls import ServiceError
 
 TOKENS: Final = ("NextToken", "MaxRecords", "NextToken")
 MARKERS: Final = ("Marker", "PageSize", "NextMarker")
-# Faults that answer an error and leave everything as it was.
-REFUSALS: Final = (
-    FaultName.REGION_OUTAGE,
-    FaultName.THROTTLE,
-    FaultName.SERVER_ERROR,
-    FaultName.ACCESS_DENIED,
-    FaultName.API_ERROR,
-)
 
 type Operation[P] = Callable[[P, Call], Mapping[str, Any]]
 

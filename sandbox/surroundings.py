@@ -1,7 +1,8 @@
 """What an execution of a state machine needs around it: a clock, and services to call."""
 
-import threading
 from typing import Any, Protocol
+
+from sandbox.signals import Signal
 
 
 class Time(Protocol):
@@ -11,7 +12,7 @@ class Time(Protocol):
         """Return simulated seconds since the epoch."""
         ...
 
-    def sleep(self, simulated: float, interrupt: threading.Event | None = None) -> bool:
+    def sleep(self, simulated: float, interrupt: Signal | None = None) -> bool:
         """Wait so many simulated seconds, or until `interrupt` is set."""
         ...
 

@@ -77,6 +77,15 @@ class FaultName(StrEnum):
 
 FAULT_NAMES = tuple(name.value for name in FaultName)
 
+# Faults that answer an error and leave everything as it was.
+REFUSALS = (
+    FaultName.REGION_OUTAGE,
+    FaultName.THROTTLE,
+    FaultName.SERVER_ERROR,
+    FaultName.ACCESS_DENIED,
+    FaultName.API_ERROR,
+)
+
 # The actions that a fault strikes if it names none; an empty set stands for every action.
 _DEFAULT_ACTIONS: Mapping[FaultName, frozenset[str]] = {
     FaultName.NO_CAPACITY: frozenset({"StartInstances"}),

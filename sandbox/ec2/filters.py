@@ -7,7 +7,8 @@ case-sensitive, `*` and `?` are wildcards, values are joined by OR and filters b
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sandbox.ec2.errors import Ec2Error
@@ -18,6 +19,39 @@ MAX_VALUES = 200
 _WILDCARDS = frozenset("*?\\")
 
 type Extractor[T] = Callable[[T], Iterable[str]]
+type Lookup = Callable[[str], Collection[str]]
+"""Takes a filter's value and returns the ids of all things that may have it, and perhaps more."""
+
+
+def candidates[T](
+    filters: Sequence[Mapping[str, Any]] | None,
+    things: Mapping[str, T],
+    lookups: Mapping[str, Lookup],
+    tag_lookup: Callable[[str, str], Collection[str]],
+) -> Iterable[T]:
+    """Return those of `things`, by id, that can match the filters: all of them, or far fewer.
+
+    `lookups` are by the names of filters, `tag_lookup` takes a tag's key and value.
+    """
+    best: list[Collection[str]] | None = None
+    for entry in filters or []:
+        name, values = (
+            str(entry.get("Name", "")),
+            [str(value) for value in entry.get("Values") or []],
+        )
+        if name.startswith("tag:"):
+            lookup: Lookup | None = partial(tag_lookup, name.removeprefix("tag:"))
+        else:
+            lookup = lookups.get(name)
+        if lookup is None or any(_WILDCARDS & set(value) for value in values):
+            continue
+        found = [lookup(value) for value in values]
+        if best is None or sum(map(len, found)) < sum(map(len, best)):
+            best = found
+    if best is None:
+        return things.values()
+    ids = dict.fromkeys(each for some in best for each in some)
+    return [things[each] for each in ids if each in things]
 
 
 def matcher[T](

@@ -1,14 +1,18 @@
 """DescribeImages: what a caller sees of images."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from sandbox.ec2 import tags
 from sandbox.ec2.call import Call
 from sandbox.ec2.errors import Ec2Error
-from sandbox.ec2.filters import Extractor, matcher, page
+from sandbox.ec2.filters import Extractor, candidates, matcher, page
 from sandbox.ec2.model import DeregistrationProtection, Image, ImageState
 from sandbox.ec2.moments import iso
 from sandbox.ec2.region import Operation, Region, check_id
+
+if TYPE_CHECKING:
+    from sandbox.ec2.filters import Lookup
 
 _HIDDEN = frozenset({ImageState.DEREGISTERED, ImageState.DISABLED})
 
@@ -30,13 +34,23 @@ def describe_images(region: Region, call: Call) -> dict[str, Any]:
     )
     listed = [
         image
-        for image in (named if ids else region.images.values())
+        for image in (named if ids else _candidates(region, call))
         if owners & {"self", region.account}
         and _is_listed(image, call.at, with_disabled=with_disabled)
         and matches(image)
     ]
     found, token = page(sorted(listed, key=lambda one: one.image_id), call.params, lowest=1)
     return {"Images": [_view(region, image, call.at) for image in found], "NextToken": token}
+
+
+def _candidates(region: Region, call: Call) -> Iterable[Image]:
+    """Return the images that can match a request's filters."""
+    lookups: dict[str, Lookup] = {
+        "image-id": lambda value: [value],
+        "name": lambda value: [one.image_id] if (one := region.named(value)) else [],
+    }
+    filters = call.params.get("Filters")
+    return candidates(filters, region.images, lookups, region.tags.holders)
 
 
 def _named(region: Region, image_id: str, now: float) -> Image:

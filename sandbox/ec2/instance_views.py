@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.ec2 import tags
 from sandbox.ec2.call import Call
 from sandbox.ec2.errors import Ec2Error
-from sandbox.ec2.filters import Extractor, matcher, page
+from sandbox.ec2.filters import Extractor, candidates, matcher, page
 from sandbox.ec2.model import Instance, InstanceState, Status
 from sandbox.ec2.moments import second
 from sandbox.ec2.region import Operation, Region
@@ -74,7 +74,9 @@ def _chosen(
     if ids:
         named = [region.instance(instance_id, call.at) for instance_id in dict.fromkeys(ids)]
     else:
-        named = list(region.instances.values())
+        filters = call.params.get("Filters")
+        lookups = {"instance-id": lambda value: [value]}
+        named = list(candidates(filters, region.instances, lookups, region.tags.holders))
     listed = [one for one in named if is_listed(one, call.at)]
     return sorted(filter(matches, listed), key=lambda one: one.instance_id)
 

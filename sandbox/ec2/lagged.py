@@ -4,6 +4,8 @@ EC2 Developer Guide, "Eventual consistency in the Amazon EC2 API": the result of
 not be immediately visible to all subsequent commands.
 """
 
+from collections.abc import Iterable
+
 
 class Lagged[T]:
     """A value with two faces: what is true now, and what a Describe call shows."""
@@ -17,6 +19,10 @@ class Lagged[T]:
         """Make `value` true at once and visible from `visible_at` (epoch seconds) on."""
         self.value = value
         self._seen.append((max(visible_at, self._seen[-1][0]), value))
+
+    def faces(self) -> Iterable[T]:
+        """Return everything that a Describe call may show from now on."""
+        return (value for _, value in self._seen)
 
     def settle(self, value: T) -> None:
         """Make `value` true and visible at once."""

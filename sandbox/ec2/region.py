@@ -61,6 +61,7 @@ class Region:
     dice: Dice = field(init=False)
     _named: dict[str, Image] = field(default_factory=dict)
     _of_volume: dict[str, list[Snapshot]] = field(default_factory=dict)
+    _ids_of_volume: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Seed the draws that belong to no instance."""
@@ -167,9 +168,14 @@ class Region:
         """
         return self._of_volume.get(volume_id, [])
 
+    def snapshot_ids_of_volume(self, volume_id: str) -> list[str]:
+        """Return the ids of all snapshots that there ever were of a volume, copies too."""
+        return self._ids_of_volume.get(volume_id, [])
+
     def add_snapshot(self, snapshot: Snapshot) -> None:
         """Store a new snapshot."""
         self.snapshots[snapshot.snapshot_id] = snapshot
+        self._ids_of_volume.setdefault(snapshot.volume_id, []).append(snapshot.snapshot_id)
         if snapshot.copy_of is None:
             known = [one for one in self.snapshots_of_volume(snapshot.volume_id) if not one.deleted]
             self._of_volume[snapshot.volume_id] = [*known, snapshot]
@@ -209,9 +215,13 @@ class Region:
         del self.gone_images[image.image_id]
         self.add_image(image)
 
+    def named(self, name: str) -> Image | None:
+        """Return the image that got a name last, even if it is gone."""
+        return self._named.get(name)
+
     def name_holder(self, name: str, now: float) -> Image | None:
         """Return the image that has a name, or had it a moment ago."""
-        image = self._named.get(name)
+        image = self.named(name)
         if image is None or image.gone_at is None:
             return image
         return image if now < image.gone_at + self.physics.name_release_seconds else None

@@ -1,16 +1,20 @@
 """CreateSnapshot and DescribeSnapshots."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from sandbox.ec2 import tags
 from sandbox.ec2.call import Call
 from sandbox.ec2.errors import Ec2Error
-from sandbox.ec2.filters import Extractor, matcher, page
+from sandbox.ec2.filters import Extractor, candidates, matcher, page
 from sandbox.ec2.imaging import check_volume, take_snapshot
 from sandbox.ec2.launching import tags_for
 from sandbox.ec2.model import Snapshot
 from sandbox.ec2.moments import instant
 from sandbox.ec2.region import Operation, Region
+
+if TYPE_CHECKING:
+    from sandbox.ec2.filters import Lookup
 
 
 def create_snapshot(region: Region, call: Call) -> dict[str, Any]:
@@ -41,13 +45,23 @@ def describe_snapshots(region: Region, call: Call) -> dict[str, Any]:
     )
     listed = [
         snapshot
-        for snapshot in (named if ids else region.snapshots.values())
+        for snapshot in (named if ids else _candidates(region, call))
         if snapshot.visible_at <= call.at
         and owners & {"self", region.account}
         and matches(snapshot)
     ]
     found, token = page(sorted(listed, key=lambda one: one.snapshot_id), call.params)
     return {"Snapshots": [view(region, one, call.at) for one in found], "NextToken": token}
+
+
+def _candidates(region: Region, call: Call) -> Iterable[Snapshot]:
+    """Return the snapshots that can match a request's filters."""
+    lookups: dict[str, Lookup] = {
+        "snapshot-id": lambda value: [value],
+        "volume-id": region.snapshot_ids_of_volume,
+    }
+    filters = call.params.get("Filters")
+    return candidates(filters, region.snapshots, lookups, region.tags.holders)
 
 
 def view(region: Region, snapshot: Snapshot, now: float) -> dict[str, Any]:

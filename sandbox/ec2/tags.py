@@ -4,7 +4,7 @@ EC2 User Guide, "Tag your Amazon EC2 resources": 50 tags per resource, keys of a
 values of at most 256 characters, keys that begin with `aws:` are reserved and do not count.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.lagged import Lagged
@@ -59,10 +59,12 @@ class TagBook:
         """Make an empty book; `listener` hears of each change (resource id, all its tags)."""
         self._tags: dict[str, Lagged[dict[str, str]]] = {}
         self._listener = listener
+        self._holders: dict[str, dict[str, dict[str, None]]] = {}
 
     def create(self, resource_id: str, tags: Mapping[str, str]) -> None:
         """Give a new resource its tags, which are visible as soon as the resource is."""
         self._tags[resource_id] = Lagged(dict(tags))
+        self._note_holder(resource_id, tags)
         self._tell(resource_id)
 
     def merge(self, resource_id: str, tags: Mapping[str, str], visible_at: float) -> None:
@@ -98,11 +100,27 @@ class TagBook:
         """Return the tags that a Describe call shows at `now`."""
         return self._tags[resource_id].seen(now) if resource_id in self._tags else {}
 
+    def holders(self, key: str, value: str) -> Collection[str]:
+        """Return the ids of all resources that have a tag or had it once, and are not gone."""
+        if key not in self._holders:
+            self._holders[key] = {}
+            for resource_id, lagged in self._tags.items():
+                for face in lagged.faces():
+                    self._note_holder(resource_id, face)
+        return self._holders[key].get(value, {})
+
+    def _note_holder(self, resource_id: str, tags: Mapping[str, str]) -> None:
+        """Remember who has the tags that are looked for."""
+        for key, holders in self._holders.items():
+            if key in tags:
+                holders.setdefault(tags[key], {})[resource_id] = None
+
     def _change(self, resource_id: str, tags: dict[str, str], visible_at: float) -> None:
         """Store all tags of a resource."""
         if resource_id not in self._tags:
             self._tags[resource_id] = Lagged({})
         self._tags[resource_id].change(tags, visible_at)
+        self._note_holder(resource_id, tags)
         self._tell(resource_id)
 
     def _tell(self, resource_id: str) -> None:

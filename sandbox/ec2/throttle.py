@@ -8,16 +8,8 @@ token per instance from a second bucket.
 
 from dataclasses import dataclass, field
 
+from sandbox.buckets import Bucket, Limit
 from sandbox.ec2.errors import Ec2Error
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """The size of a bucket and its refill per second."""
-
-    size: float
-    refill: float
-
 
 _REQUESTS = {
     "RunInstances": Limit(5, 2),
@@ -49,27 +41,32 @@ _COSTLY_UNFILTERED = frozenset(
 )
 
 
-@dataclass(slots=True)
-class _Bucket:
-    """A token bucket with its level at a moment."""
+def request_limit(action: str, *, narrowed: bool = True) -> Limit:
+    """Return the bucket that requests of `action` draw on.
 
-    limit: Limit
-    level: float
-    as_of: float
+    `narrowed` says whether they have filters or pages.
+    """
+    if action in _COSTLY_UNFILTERED and not narrowed:
+        return _UNFILTERED
+    default = _READING if action.startswith(("Describe", "List")) else _CHANGING
+    return _REQUESTS.get(action, default)
 
-    def has(self, tokens: float, now: float) -> bool:
-        """Refill up to `now` and say whether `tokens` are there."""
-        refilled = self.level + max(now - self.as_of, 0) * self.limit.refill
-        self.level, self.as_of = min(self.limit.size, refilled), now
-        return self.level >= tokens
+
+def instance_limit(action: str) -> Limit | None:
+    """Return the bucket that `action` takes one token from for each instance, if it has one."""
+    return _RESOURCES.get(action)
 
 
 @dataclass(slots=True)
 class Throttle:
-    """The buckets of one account in one Region."""
+    """The buckets of one account in one Region.
+
+    `neighbour` is the share of every bucket, below 1, that another tool of the account takes.
+    """
 
     enabled: bool = True
-    _buckets: dict[str, _Bucket] = field(default_factory=dict)
+    neighbour: float = 0.0
+    _buckets: dict[str, Bucket] = field(default_factory=dict)
 
     def admit(self, action: str, now: float, *, instances: int = 0, narrowed: bool = True) -> None:
         """Take the tokens of a call, or raise RequestLimitExceeded and take none.
@@ -79,24 +76,19 @@ class Throttle:
         """
         if not self.enabled:
             return
-        wanted = [(self._request_bucket(action, now, narrowed=narrowed), 1.0)]
-        if action in _RESOURCES and instances:
-            bucket = self._bucket(f"{action} instances", _RESOURCES[action], now)
+        name = f"{action} unfiltered" if action in _COSTLY_UNFILTERED and not narrowed else action
+        wanted = [(self._bucket(name, request_limit(action, narrowed=narrowed), now), 1.0)]
+        per_instance = instance_limit(action)
+        if per_instance and instances:
+            bucket = self._bucket(f"{action} instances", per_instance, now)
             wanted.append((bucket, float(instances)))
         if not all(bucket.has(tokens, now) for bucket, tokens in wanted):
             raise Ec2Error("RequestLimitExceeded", "Request limit exceeded.", 503)
         for bucket, tokens in wanted:
             bucket.level -= tokens
 
-    def _request_bucket(self, action: str, now: float, *, narrowed: bool) -> _Bucket:
-        """Return the bucket that requests of `action` draw on."""
-        if action in _COSTLY_UNFILTERED and not narrowed:
-            return self._bucket(f"{action} unfiltered", _UNFILTERED, now)
-        default = _READING if action.startswith(("Describe", "List")) else _CHANGING
-        return self._bucket(action, _REQUESTS.get(action, default), now)
-
-    def _bucket(self, name: str, limit: Limit, now: float) -> _Bucket:
+    def _bucket(self, name: str, limit: Limit, now: float) -> Bucket:
         """Return the bucket `name`, full at first."""
         if name not in self._buckets:
-            self._buckets[name] = _Bucket(limit, limit.size, now)
+            self._buckets[name] = Bucket.full(limit.beside(self.neighbour), now)
         return self._buckets[name]

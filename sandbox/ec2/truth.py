@@ -77,11 +77,11 @@ def _down(region: Region, period: DownPeriod) -> dict[str, Any]:
         "up_at": _iso_or_none(period.up_at),
         "image_ids": list(period.image_ids),
         "downtime_seconds": _between(period.began_at, period.up_at),
-        "floor_seconds": _floor(region, period),
+        "floor_seconds": floor_of(region, period),
     }
 
 
-def _floor(region: Region, period: DownPeriod) -> float | None:
+def floor_of(region: Region, period: DownPeriod) -> float | None:
     """Return how short a down period could have been, or None while that is not known.
 
     It is the stop itself, the time from the last CreateImage that did not fail to the initiation

@@ -1,16 +1,20 @@
 """CreateVolume, AttachVolume, DetachVolume, DeleteVolume and DescribeVolumes."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from sandbox.ec2 import tags
 from sandbox.ec2.call import Call
 from sandbox.ec2.errors import Ec2Error
-from sandbox.ec2.filters import Extractor, matcher, page
+from sandbox.ec2.filters import Extractor, candidates, matcher, page
 from sandbox.ec2.keys import default_key
 from sandbox.ec2.launching import attach, tags_for
 from sandbox.ec2.model import Attachment, Volume
 from sandbox.ec2.moments import second
 from sandbox.ec2.region import Operation, Region
+
+if TYPE_CHECKING:
+    from sandbox.ec2.filters import Lookup
 
 
 def create_volume(region: Region, call: Call) -> dict[str, Any]:
@@ -77,6 +81,21 @@ def delete_volume(region: Region, call: Call) -> dict[str, Any]:
     return {}
 
 
+def _candidates(region: Region, call: Call) -> Iterable[Volume]:
+    """Return the volumes that can match a request's filters."""
+
+    def attached(instance_id: str) -> list[str]:
+        instance = region.instances.get(instance_id)
+        return [one.volume_id for one in instance.attachments] if instance else []
+
+    lookups: dict[str, Lookup] = {
+        "volume-id": lambda value: [value],
+        "attachment.instance-id": attached,
+    }
+    filters = call.params.get("Filters")
+    return candidates(filters, region.volumes, lookups, region.tags.holders)
+
+
 def describe_volumes(region: Region, call: Call) -> dict[str, Any]:
     """List volumes by ids or filters, in pages."""
     ids = call.params.get("VolumeIds") or []
@@ -86,7 +105,8 @@ def describe_volumes(region: Region, call: Call) -> dict[str, Any]:
         lambda volume: region.tags.seen(volume.volume_id, call.at),
     )
     named = [region.volume(volume_id) for volume_id in dict.fromkeys(ids)]
-    listed = [volume for volume in (named if ids else region.volumes.values()) if matches(volume)]
+    some = named if ids else _candidates(region, call)
+    listed = [volume for volume in some if matches(volume)]
     found, token = page(sorted(listed, key=lambda one: one.volume_id), call.params)
     return {"Volumes": [_view(region, one, call.at) for one in found], "NextToken": token}
 

@@ -1,7 +1,8 @@
 """EC2's Query protocol: form parameters in, XML out, by the service model that boto3 ships."""
 
+import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -12,6 +13,7 @@ from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.moments import iso_text
 
 NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
+_SPECIAL = re.compile("[&<>]")
 _NOT_PARAMETERS = frozenset({"Action", "Version", "AWSAccessKeyId", "Timestamp", "Expires"})
 
 
@@ -21,6 +23,7 @@ def service() -> ServiceModel:
     return botocore.session.get_session().get_service_model("ec2")
 
 
+@cache
 def operation(action: str) -> OperationModel | None:
     """Return the model of an action, or None if EC2 has no such action."""
     known = action in service().operation_names
@@ -87,9 +90,10 @@ def _query_name(shape: Shape, member: str) -> str:
     return str(name[0].upper() + name[1:])
 
 
-def _wire_name(shape: Shape, member: str) -> str:
-    """Return the name of an element of a response."""
-    return str(shape.serialization.get("name") or member)
+@cache
+def _query_names(shape: StructureShape) -> Mapping[str, str]:
+    """Return the names of a structure's members by those of the wire."""
+    return {_query_name(member, name): name for name, member in shape.members.items()}
 
 
 def _unknown(name: str) -> Ec2Error:
@@ -99,7 +103,7 @@ def _unknown(name: str) -> Ec2Error:
 
 def _structure_in(shape: StructureShape, tree: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return a structure of a request."""
-    members = {_query_name(member, name): name for name, member in shape.members.items()}
+    members = _query_names(shape)
     parsed = {}
     for key, node in tree.items():
         if key not in members:
@@ -149,20 +153,32 @@ def _structure_out(shape: StructureShape, value: Mapping[str, Any]) -> str:
     pieces = []
     for name, entry in value.items():
         if entry is not None:
-            member = shape.members[name]
-            tag = _wire_name(member, name)
+            tag, member = _member(shape, name)
             pieces.append(f"<{tag}>{_value_out(member, entry)}</{tag}>")
     return "".join(pieces)
 
 
+@cache
+def _member(shape: StructureShape, name: str) -> tuple[str, Shape]:
+    """Return the name of a structure's member on the wire, and its shape."""
+    member = shape.members[name]
+    return str(member.serialization.get("name") or name), member
+
+
 def _value_out(shape: Shape, value: Any) -> str:
     """Return a value as the content of an XML element."""
+    if isinstance(value, str):
+        return escape(value) if _SPECIAL.search(value) else value
     if isinstance(shape, StructureShape):
         return _structure_out(shape, value)
     if isinstance(shape, ListShape):
-        return "".join(f"<item>{_value_out(shape.member, entry)}</item>" for entry in value)
+        return "".join([f"<item>{_value_out(shape.member, entry)}</item>" for entry in value])
     if shape.type_name == "timestamp":
-        return iso_text(value)
+        return _timestamp(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return escape(str(value))
+    return str(value)
+
+
+# Most moments of an answer were in the answer before.
+_timestamp = lru_cache(maxsize=16384)(iso_text)

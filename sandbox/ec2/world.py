@@ -33,7 +33,7 @@ from sandbox.ec2 import (
 )
 from sandbox.ec2.call import Call, CallRecord
 from sandbox.ec2.errors import Ec2Error
-from sandbox.ec2.faults import FaultBook, FaultName
+from sandbox.ec2.faults import REFUSALS, FaultBook, FaultName
 from sandbox.ec2.keys import KeyRing
 from sandbox.ec2.knobs import configure, describe_physics
 from sandbox.ec2.lifecycle import terminate
@@ -67,15 +67,6 @@ ACTIONS: Mapping[str, Operation] = {
 
 DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
-
-# Faults that answer an error and leave everything as it was.
-_REFUSALS = (
-    FaultName.REGION_OUTAGE,
-    FaultName.THROTTLE,
-    FaultName.SERVER_ERROR,
-    FaultName.ACCESS_DENIED,
-    FaultName.API_ERROR,
-)
 
 
 class Clock(Protocol):
@@ -138,13 +129,19 @@ class World:
         physics: Physics | None = None,
         *,
         throttled: bool = True,
+        neighbour: float = 0.0,
     ) -> None:
-        """Make an empty world; `throttled` says whether EC2's request limits hold."""
+        """Make an empty world; `throttled` says whether EC2's request limits hold.
+
+        `neighbour` is the share of every limit that another tool of the account takes.
+        """
         self.clock = clock
         self.physics = physics or Physics()
         self.lock = threading.RLock()
         self.throttled = throttled
+        self._neighbour = neighbour
         self.calls: list[CallRecord] = []
+        self.keeps_calls = True
         self.on_tags: WorldTags | None = None
         self.find_key: KeyFinder | None = None
         self._seed = str(seed)
@@ -179,7 +176,9 @@ class World:
                 error = failure.code
                 raise
             finally:
-                self.calls.append(CallRecord(action, principal, now, region, call.instances, error))
+                if self.keeps_calls:
+                    record = CallRecord(action, principal, now, region, call.instances, error)
+                    self.calls.append(record)
 
     def advance(self) -> float:
         """Let everything happen whose moment has passed; return the present."""
@@ -200,7 +199,7 @@ class World:
                 seed=self._seed,
                 faults=self._book,
                 tags=TagBook(lambda resource, tags: self._tell(account, region, resource, tags)),
-                throttle=Throttle(enabled=self.throttled),
+                throttle=Throttle(enabled=self.throttled, neighbour=self._neighbour),
                 places=self._regions,
                 keys=KeyRing(account, region, lambda key: self._find_key(account, region, key)),
             )
@@ -263,7 +262,7 @@ class World:
             instances=len(call.params.get("InstanceIds") or []),
             narrowed=bool(call.params.get("Filters") or call.params.get("MaxResults")),
         )
-        for name in _REFUSALS:
+        for name in REFUSALS:
             if fault := place.fault(name, call, *call.instances):
                 raise fault.error(call)
         for instance_id in call.instances:

@@ -7,13 +7,15 @@ ClientError after the same number of tries. Faults strike as they do at the fron
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
 import boto3
 from botocore import xform_name
 from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.session import get_session
 
 from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.world import ACTIONS
@@ -79,12 +81,19 @@ class _Paginator:
             params["NextToken"] = answer["NextToken"]
 
 
+@cache
+def _meta() -> SimpleNamespace:
+    """Return what a client of EC2 says of itself; nothing is parsed by it here."""
+    return SimpleNamespace(service_model=get_session().get_service_model("ec2"))
+
+
 class _Ec2:
     """EC2 in one Region."""
 
     def __init__(self, cloud: Cloud, region: str) -> None:
         self._cloud = cloud
         self._region = region
+        self.meta = _meta()
 
     def __getattr__(self, name: str) -> Callable[..., Mapping[str, Any]]:
         return partial(self._call, _ACTIONS[name])

@@ -6,10 +6,9 @@ from typing import Any
 
 from sandbox import service_errors
 from sandbox.ec2.call import Call, CallRecord
-from sandbox.ec2.faults import Fault, FaultName
+from sandbox.ec2.faults import REFUSALS, Fault, FaultName
 from sandbox.ec2.region import Region
 from sandbox.ec2.world import World
-from sandbox.modelled import REFUSALS
 from sandbox.service_calls import ServiceError
 from sandbox.ssm import dispatch, library, vss
 from sandbox.ssm.agent import Agents, Job

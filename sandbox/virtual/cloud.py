@@ -9,14 +9,16 @@ from sandbox.companions import Companions
 from sandbox.ec2 import Physics, World
 from sandbox.ssm import create_documents
 from sandbox.virtual import lambdas as functions
-from sandbox.virtual import network, process_time
+from sandbox.virtual import network, process_time, quotas
 from sandbox.virtual.autoscaling import AutoScaling
 from sandbox.virtual.executions import Executions
 from sandbox.virtual.front_door import FrontDoor
 from sandbox.virtual.journal import Journal
 from sandbox.virtual.lambdas import Lambdas
+from sandbox.virtual.meter import Meter
 from sandbox.virtual.mischief import Fault, Kind, Mischief
 from sandbox.virtual.permissions import Permissions
+from sandbox.virtual.quotas import Quotas
 from sandbox.virtual.rules import Rules
 from sandbox.virtual.run import Run
 from sandbox.virtual.scheduler import Scheduler
@@ -38,13 +40,14 @@ class Cloud:
         parameters: Mapping[str, str],
         faults: tuple[Fault, ...] = (),
         physics: Physics | None = None,
+        allowed: Quotas = quotas.DEFAULT,
     ) -> None:
         """`start` is the first moment, as epoch seconds."""
         self.scheduler = Scheduler(start)
         self.journal = Journal(self.scheduler.now)
         self.mischief = Mischief(faults, self.scheduler.now)
         self.stack = make_stack(parameters)
-        self.world = World(self.scheduler, seed, physics)
+        self.world = World(self.scheduler, seed, physics, neighbour=allowed.neighbour)
         self.companions = Companions(self.world)
         documents = self.stack.of_type("AWS::SSM::Document")
         create_documents(
@@ -54,8 +57,9 @@ class Cloud:
             region=REGION,
         )
         self.autoscaling = AutoScaling(self.world, self.companions.autoscaling)
-        self.lambdas = Lambdas(self.stack, self.scheduler, self.journal)
-        run = Run(self.scheduler, self.mischief, self.journal, seed)
+        self.meter = Meter()
+        self.lambdas = Lambdas(self.stack, self.scheduler, self.journal, self.meter, allowed)
+        run = Run(self.scheduler, self.mischief, self.journal, seed, allowed, self.meter)
         self.executions = Executions(self.stack, self.lambdas, run)
         self.rules = Rules(self.stack, self.lambdas, run)
         self.door = FrontDoor(

@@ -12,8 +12,10 @@ from sandbox.interpreter import Execution, ExecutionTimedOut, Interrupted
 from sandbox.service_calls import ServiceError
 from sandbox.tasks import StateError, Tasks
 from sandbox.virtual.front_door import Caller, ResponseLost
-from sandbox.virtual.lambdas import Lambdas
+from sandbox.virtual.lambdas import THROTTLED, Lambdas
+from sandbox.virtual.meter import Principal
 from sandbox.virtual.mischief import STATE_FAULTS, Kind
+from sandbox.virtual.quotas import Turnstile
 from sandbox.virtual.run import Run
 from sandbox.virtual.services import REQUEST_ID
 from sandbox.virtual.stack import ACCOUNT, Stack
@@ -40,7 +42,7 @@ class Record:
     """One execution. Moments are epoch seconds; `visible_at` is when its latest status is.
 
     It `may_fail` once a state has failed that cannot have a Catch, and its `map_may_fail` once that
-    was inside a Map, or the Map itself.
+    was inside a Map, or the Map itself. `transitions` and `events` are counted when it has ended.
     """
 
     arn: str
@@ -57,6 +59,8 @@ class Record:
     visited: list[str] = field(default_factory=list)
     may_fail: bool = False
     map_may_fail: bool = False
+    transitions: int = 0
+    events: int = 0
 
     def seen(self, now: float) -> str:
         """Return the status that a call at `now` shows; empty if it shows no execution yet."""
@@ -99,6 +103,7 @@ class Executions:
         self._lambdas = lambdas
         self._run = run
         self._chance = run.chance("executions")
+        self._turnstile = Turnstile(run.quotas)
 
     @property
     def running(self) -> frozenset[str]:
@@ -109,6 +114,7 @@ class Executions:
 
     def start(self, params: dict[str, Any]) -> dict[str, Any]:
         """StartExecution: a name starts once; the same again while it runs is no error."""
+        self._turnstile.admit("StartExecution", self._run.scheduler.now())
         name, text = params["name"], params.get("input", "{}")
         arn = f"{self._machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
         known = self.records.get(arn)
@@ -126,6 +132,7 @@ class Executions:
 
     def describe(self, params: dict[str, Any]) -> dict[str, Any]:
         """DescribeExecution, as stale as it may be."""
+        self._turnstile.admit("DescribeExecution", self._run.scheduler.now())
         record = self.records.get(params["executionArn"])
         status = record.seen(self._run.scheduler.now()) if record else ""
         if record is None or not status:
@@ -188,7 +195,7 @@ class Executions:
     def _play(self, record: Record) -> None:
         """Take an execution from its start to its end."""
         document = json.loads(record.input)
-        record.interpreter = Execution(
+        interpreter = record.interpreter = Execution(
             self._definition,
             self._context(record, document),
             clock=self._run.scheduler,
@@ -197,9 +204,11 @@ class Executions:
             on_enter=lambda state: self._entered(record, state),
             chance=self._run.chance(record.name),
             parallel=self._run.scheduler.parallel,
+            pace=self._pace,
+            history_limit=self._run.quotas.history_events,
         )
         try:
-            output = json.dumps(record.interpreter.run(document))
+            output = json.dumps(interpreter.run(document))
         except Interrupted:
             return  # whoever stopped it has written the status
         except ExecutionTimedOut:
@@ -209,6 +218,16 @@ class Executions:
         else:
             record.output = output
             self._end(record, "SUCCEEDED", "", "")
+        finally:
+            record.transitions, record.events = interpreter.transitions, interpreter.events
+            record.interpreter = None
+
+    def _pace(self) -> float:
+        """Take note of a transition, and return the seconds that it has to wait."""
+        now = self._run.scheduler.now()
+        wait = self._turnstile.transition(now)
+        self._run.meter.transition(now, wait)
+        return wait
 
     def _entered(self, record: Record, state: str) -> None:
         _state.set(state)
@@ -294,7 +313,7 @@ class Executions:
         name = call.operation.service_model.service_name
         role = self._stack.names[self._role]
         principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/states"
-        caller = Caller(_state.get(), principal, self._role)
+        caller = Caller(_state.get(), principal, self._role, kind=Principal.STATE_MACHINE)
         headers = {key.lower(): str(value) for key, value in call.headers.items()}
         try:
             status, body = self.door.call(caller, name, headers, call.body.decode())
@@ -315,6 +334,8 @@ class Executions:
         if thread.failure is not None:
             raise thread.failure
         answer = thread.result
+        if answer.error == THROTTLED:
+            raise StateError(f"Lambda.{THROTTLED}", answer.message)
         if answer.error:
             raise StateError(answer.error, answer.document)
         return {"ExecutedVersion": "$LATEST", "Payload": answer.payload, "StatusCode": 200}

@@ -7,6 +7,8 @@ from typing import Final
 
 from sandbox import service_errors
 from sandbox.service_calls import ServiceError
+from sandbox.virtual import quotas
+from sandbox.virtual.meter import CallKind, Principal
 from sandbox.virtual.mischief import Kind
 from sandbox.virtual.permissions import Permissions
 from sandbox.virtual.run import Run
@@ -15,7 +17,6 @@ from sandbox.virtual.stack import REGION
 
 # The services whose hosts have another name than they have in the SDK.
 HOSTS: Final = {"elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
-LATENCY: Final = (0.02, 0.25)  # seconds, each way
 # Ids of resources, keys of our tags, names of executions.
 _SCOPE: Final = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/")
 _HOST: Final = re.compile(r"[a-z0-9-]+\.([a-z]+(?:-[a-z]+)+-\d+)\.amazonaws\.com")
@@ -41,7 +42,7 @@ class Caller:
     """Who calls: the function or the state, the ARN that it does so with, and how it can die.
 
     `alive` is called whenever time has passed; it raises Killed for a function that is out of it.
-    `hang` lasts until the function is killed.
+    `hang` lasts until the function is killed. `kind` is what its calls are counted under.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Caller:
     role: str
     alive: Callable[[], None] = lambda: None
     hang: Callable[[], None] = lambda: None
+    kind: Principal = Principal.FUNCTION
 
 
 class FrontDoor:
@@ -63,6 +65,7 @@ class FrontDoor:
         self._services = services
         self._permissions = permissions
         self._run = run
+        self.latency = quotas.LATENCY
         self._chance = run.chance("latency")
 
     def call(self, caller: Caller, service: str, headers: dict[str, str], body: str) -> Reply:
@@ -92,10 +95,11 @@ class FrontDoor:
                 raise denial
             request = self._permissions.narrowed(caller.role, caller.principal, request)
             reply = behind.answer(caller.principal, request)
-            outcome = "ok"
+            code, outcome = "", "ok"
         except ServiceError as error:
             reply = behind.error(error)
-            outcome = f"{error.code}: {error.message[:80]}"
+            code, outcome = error.code, f"{error.code}: {error.message[:80]}"
+        self._run.meter.calls[CallKind(caller.kind, service, action, code)] += 1
         self._log(caller, request, outcome + (f" [{fault}]" if fault else ""))
         match fault:
             case Kind.CRASH_AFTER:
@@ -109,10 +113,12 @@ class FrontDoor:
         return reply
 
     def _wait(self, caller: Caller) -> None:
-        self._run.scheduler.sleep(self._chance.uniform(*LATENCY))
+        self._run.scheduler.sleep(self._chance.uniform(*self.latency))
         caller.alive()
 
     def _log(self, caller: Caller, request: Request, outcome: str) -> None:
+        if not self._run.journal.keeps_entries:
+            return
         place = "" if request.region == REGION else f"in {request.region} "
         what = f"{caller.name}: {request.action} {_subject(request.body)}{place}"
         self._run.journal.note("call", f"{what}-> {outcome}")

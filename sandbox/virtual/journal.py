@@ -57,7 +57,8 @@ class Message:
 class Journal:
     """The history of one run, what was published in it, and the points that it passed.
 
-    Points count while it is `surveying`: up to the next occurrence, which no fault strikes.
+    Points count while it is `surveying`: up to the next occurrence, which no fault strikes. A
+    journal that keeps no entries stays small however long the run is.
     """
 
     now: Callable[[], float]
@@ -67,10 +68,12 @@ class Journal:
     states: dict[str, float] = field(default_factory=dict)
     surprises: list[str] = field(default_factory=list)
     surveying: bool = True
+    keeps_entries: bool = True
 
     def note(self, kind: str, text: str) -> None:
         """Write a line."""
-        self.entries.append(Entry(self.now(), kind, text))
+        if self.keeps_entries:
+            self.entries.append(Entry(self.now(), kind, text))
 
     def called(self, caller: str, action: str) -> None:
         """Remember that a caller makes this call, and when it did last."""

@@ -11,15 +11,24 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from sandbox.template import ROOT
+from sandbox.virtual import quotas
 from sandbox.virtual.front_door import Caller, Killed
 from sandbox.virtual.journal import Journal
+from sandbox.virtual.meter import Invoked, Meter, Principal
+from sandbox.virtual.quotas import Quotas
 from sandbox.virtual.scheduler import Scheduler
 from sandbox.virtual.stack import ACCOUNT, Stack
 
 type Handler = Callable[[Any, Any], Any]
 
 COLD_START: Final = 0.8  # seconds of virtual time before a handler begins
-ASYNC_DELAYS: Final = (60.0, 120.0)  # Lambda Developer Guide, "Asynchronous invocation"
+# Lambda Developer Guide, "Asynchronous invocation": the pauses after an error of the function, the
+# first and the longest after throttling, and how old an event becomes.
+ASYNC_DELAYS: Final = (60.0, 120.0)
+THROTTLED_DELAYS: Final = (1.0, 300.0)
+EVENT_AGE: Final = 6 * 3600.0
+THROTTLED: Final = "TooManyRequestsException"
+PLANNER: Final = "plan_backups"
 
 _running: ContextVar["Invocation | None"] = ContextVar("invocation", default=None)
 
@@ -77,17 +86,27 @@ _owned: set[str] = set()
 class Lambdas:
     """The functions of a stack."""
 
-    def __init__(self, stack: Stack, scheduler: Scheduler, journal: Journal) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        scheduler: Scheduler,
+        journal: Journal,
+        meter: Meter | None = None,
+        allowed: Quotas = quotas.DEFAULT,
+    ) -> None:
         """Load every function's handler."""
         self._stack = stack
         self._scheduler = scheduler
         self._journal = journal
+        self._meter = meter or Meter()
+        self._allowed = allowed.concurrent_invocations
+        self._at_work = 0
         self._functions = stack.of_type("AWS::Lambda::Function")
         for properties in self._functions.values():
             _owned.update(_variables(properties))
         self._handlers = {name: self._load(name) for name in self._functions}
-        self._retries = {
-            each["FunctionName"]: int(each.get("MaximumRetryAttempts", len(ASYNC_DELAYS)))
+        self._asynchronous = {
+            each["FunctionName"]: each
             for each in stack.of_type("AWS::Lambda::EventInvokeConfig").values()
         }
         self.errors: list[tuple[float, str, str]] = []
@@ -97,11 +116,33 @@ class Lambdas:
         """Return what a function is called in faults and histories: `plan_backups`."""
         return self._stack.folders[logical_id].name
 
+    def properties(self, logical_id: str) -> Mapping[str, Any]:
+        """Return what the template says of a function."""
+        return self._functions[logical_id]
+
     def invoke(self, logical_id: str, event: Any) -> Answer:
-        """Run a function once and wait for it."""
+        """Run a function once and wait for it; refuse it if too many run already."""
+        function = self.name(logical_id)
+        if self._at_work >= self._allowed:
+            self._meter.refused[function] += 1
+            self._journal.note("lambda", f"{function}: {THROTTLED}")
+            return Answer(None, THROTTLED, "Rate Exceeded.")
+        self._at_work += 1
+        began_at = self._scheduler.now()
+        try:
+            self._scheduler.sleep(COLD_START)
+            ready_at = self._scheduler.now()
+            answer = self._run(logical_id, event)
+        finally:
+            self._at_work -= 1
+        self._meter.invocations.append(
+            Invoked(function, began_at, ready_at, self._scheduler.now(), answer.error)
+        )
+        return answer
+
+    def _run(self, logical_id: str, event: Any) -> Answer:
         properties = self._functions[logical_id]
         function = self.name(logical_id)
-        self._scheduler.sleep(COLD_START)
         invocation = Invocation(
             function,
             _variables(properties),
@@ -111,7 +152,10 @@ class Lambdas:
         role = self._stack.logical_id(properties["Role"])
         name = self._stack.names[role]
         principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{function}"
-        invocation.caller = Caller(function, principal, role, invocation.alive, invocation.hang)
+        kind = Principal.PLANNER if function == PLANNER else Principal.FUNCTION
+        invocation.caller = Caller(
+            function, principal, role, invocation.alive, invocation.hang, kind
+        )
         token = _running.set(invocation)
         try:
             invocation.alive()
@@ -133,12 +177,24 @@ class Lambdas:
 
     def invoke_later(self, logical_id: str, event: Any) -> None:
         """Run a function as EventBridge does: more tries, then the dead-letter queue."""
-        most = self._retries.get(self._stack.names[logical_id], len(ASYNC_DELAYS))
-        for delay in (*ASYNC_DELAYS[:most], None):
-            if not self.invoke(logical_id, event).error:
-                return
-            if delay is not None:
-                self._scheduler.sleep(delay)
+        settings = self._asynchronous.get(self._stack.names[logical_id], {})
+        expires_at = self._scheduler.now() + float(
+            settings.get("MaximumEventAgeInSeconds", EVENT_AGE)
+        )
+        most = int(settings.get("MaximumRetryAttempts", len(ASYNC_DELAYS)))
+        delays = iter(ASYNC_DELAYS[:most])
+        pause, longest = THROTTLED_DELAYS
+        while error := self.invoke(logical_id, event).error:
+            delay: float | None
+            if error == THROTTLED:
+                delay, pause = pause, min(2 * pause, longest)
+            else:
+                delay = next(delays, None)
+            if delay is None or self._scheduler.now() + delay > expires_at:
+                break
+            self._scheduler.sleep(delay)
+        else:
+            return
         self.dead_letters.append((self._scheduler.now(), self.name(logical_id)))
         self._journal.note("dead", f"{self.name(logical_id)}: an event is given up")
 

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 
-from sandbox.virtual import lambdas
+from sandbox.virtual import lambdas, quick_parsing
 from sandbox.virtual.front_door import FrontDoor, ResponseLost
 from sandbox.virtual.stack import REGION
 
@@ -45,6 +45,7 @@ def install() -> None:
     )
     # Most timestamps of an answer were in the answer before: parsing them is a third of the work.
     parsers.DEFAULT_TIMESTAMP_PARSER = lru_cache(maxsize=4096)(parsers.DEFAULT_TIMESTAMP_PARSER)
+    quick_parsing.install()
     boto3.setup_default_session()
     session = boto3.DEFAULT_SESSION
     assert session is not None  # noqa: S101  just made

@@ -11,7 +11,10 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+from sandbox.signals import Signal
 
 
 class Ended(BaseException):
@@ -27,15 +30,31 @@ class VirtualThread:
 
     def __init__(self, name: str, work: Callable[[], Any]) -> None:
         self.name = name
-        self.done = threading.Event()
+        self.work = work
+        self.done = Signal()
         self.result: Any = None
         self.failure: BaseException | None = None
         self.awaited = False
         self.ticket = 0
-        self.interrupt: threading.Event | None = None
-        self.go = threading.Semaphore(0)
-        context = contextvars.copy_context()
-        self.body = threading.Thread(target=context.run, args=(work,), daemon=True, name=name)
+        self.context = contextvars.copy_context()
+        self.carrier: _Carrier | None = None
+
+
+class _Carrier:
+    """A thread of the operating system that carries one virtual thread after the other."""
+
+    def __init__(self) -> None:
+        self.load: VirtualThread | None = None
+        self._go = threading.Lock()
+        self._go.acquire()
+
+    def wait(self) -> None:
+        """Wait for the baton."""
+        self._go.acquire()
+
+    def wake(self) -> None:
+        """Give it the baton."""
+        self._go.release()
 
 
 class Scheduler:
@@ -44,11 +63,13 @@ class Scheduler:
     def __init__(self, start: float) -> None:
         """`start` is the first moment, as epoch seconds."""
         self._now = start
+        self._until = start
+        self._stop: Callable[[], bool] = lambda: False
         self._queue: list[tuple[float, int, VirtualThread]] = []
         self._tickets = itertools.count(1)
-        self._interruptible: dict[VirtualThread, None] = {}
         self._living: dict[VirtualThread, None] = {}
-        self._baton = threading.Semaphore(0)
+        self._idle: list[_Carrier] = []
+        self._home = _Carrier()  # whoever lets time pass
         self._current: VirtualThread | None = None
         self._closing = False
         self._orphans: list[tuple[str, BaseException]] = []
@@ -64,42 +85,29 @@ class Scheduler:
 
     def spawn(self, name: str, work: Callable[[], Any], *, after: float = 0.0) -> VirtualThread:
         """Let `work` begin in `after` seconds on a thread of its own."""
-
-        def body() -> None:
-            thread.go.acquire()
-            try:
-                if not self._closing:
-                    thread.result = work()
-            except Ended:
-                pass
-            except BaseException as error:  # noqa: BLE001  whoever waits for it takes it
-                thread.failure = error
-                if not thread.awaited:
-                    self._orphans.append((thread.name, error))
-            finally:
-                del self._living[thread]
-                thread.done.set()
-                self._baton.release()
-
-        thread = VirtualThread(name, body)
+        thread = VirtualThread(name, work)
         self._living[thread] = None
-        self._park(thread, self._now + after, None)
-        thread.body.start()
+        self._park(thread, self._now + after)
         return thread
 
-    def sleep(self, seconds: float, interrupt: threading.Event | None = None) -> bool:
+    def sleep(self, seconds: float, interrupt: Signal | None = None) -> bool:
         """Let virtual time pass, or wait until `interrupt` is set. True if it was interrupted."""
         thread = self._current
-        if thread is None:
+        if thread is None or thread.carrier is None:
             raise RuntimeError("only a thread of the scheduler can sleep in virtual time")
         if self._closing:
             raise Ended
         if interrupt is not None and interrupt.is_set():
             return True
-        self._park(thread, self._now + max(0.0, seconds), interrupt)
-        self._current = None
-        self._baton.release()
-        thread.go.acquire()
+        self._park(thread, self._now + max(0.0, seconds))
+        if interrupt is not None:
+            interrupt.listen(thread, partial(self._park, thread, self._now))
+        following = self._next()
+        if following is not thread:
+            self._pass_baton(following)
+            thread.carrier.wait()
+        if interrupt is not None:
+            interrupt.forget(thread)
         if self._closing:
             raise Ended
         return interrupt is not None and interrupt.is_set()
@@ -139,45 +147,87 @@ class Scheduler:
 
         Raises SchedulerError if a thread failed that nobody waits for.
         """
-        while not stop():
-            self._wake_interrupted()
-            while self._queue and self._queue[0][1] != self._queue[0][2].ticket:
-                heapq.heappop(self._queue)
-            if not self._queue or self._queue[0][0] > moment:
-                self._now = max(self._now, moment)
-                return
-            at, _, thread = heapq.heappop(self._queue)
-            self._now = max(self._now, at)
-            self._pass_baton(thread)
-            if self._orphans:
-                name, error = self._orphans[0]
-                raise SchedulerError(f"{name}: {type(error).__name__}: {error}") from error
+        self._until, self._stop = moment, stop
+        first = self._next()
+        if first is not None:
+            self._pass_baton(first)
+            self._home.wait()
+        if self._orphans:
+            name, error = self._orphans[0]
+            raise SchedulerError(f"{name}: {type(error).__name__}: {error}") from error
+        if not stop():
+            self._now = max(self._now, moment)
 
     def close(self) -> None:
         """End every thread that is left."""
         self._closing = True
         while self._living:
-            self._pass_baton(next(iter(self._living)))
+            thread = next(iter(self._living))
+            if thread.carrier is None:  # it has not begun
+                self._end(thread)
+            else:
+                self._pass_baton(thread)
+                self._home.wait()
+        while self._idle:
+            self._idle.pop().wake()
 
-    def _pass_baton(self, thread: VirtualThread) -> None:
-        self._interruptible.pop(thread, None)
+    def _next(self) -> VirtualThread | None:
+        """Return the thread that wakes up next, at whose moment it is now; None: time is up."""
+        if self._orphans or self._stop():
+            return None
+        while self._queue and self._queue[0][1] != self._queue[0][2].ticket:
+            heapq.heappop(self._queue)
+        if not self._queue or self._queue[0][0] > self._until:
+            return None
+        at, _, thread = heapq.heappop(self._queue)
         thread.ticket = 0
-        self._current = thread
-        thread.go.release()
-        self._baton.acquire()
-        self._current = None
+        self._now = max(self._now, at)
+        return thread
 
-    def _park(self, thread: VirtualThread, until: float, interrupt: threading.Event | None) -> None:
+    def _pass_baton(self, thread: VirtualThread | None) -> None:
+        """Let a thread go on, or begin; None: whoever lets time pass."""
+        self._current = thread
+        if thread is None:
+            self._home.wake()
+        elif thread.carrier is not None:
+            thread.carrier.wake()
+        elif self._idle:
+            thread.carrier = self._idle.pop()
+            thread.carrier.load = thread
+            thread.carrier.wake()
+        else:
+            thread.carrier = _Carrier()
+            thread.carrier.load = thread
+            threading.Thread(target=self._carry, args=(thread.carrier,), daemon=True).start()
+
+    def _carry(self, carrier: _Carrier) -> None:
+        """Run what a carrier is loaded with until it is let go without a load."""
+        while carrier.load is not None:
+            carrier.load.context.run(self._run, carrier.load)
+            carrier.load = None
+            self._idle.append(carrier)
+            self._pass_baton(None if self._closing else self._next())
+            carrier.wait()
+
+    def _run(self, thread: VirtualThread) -> None:
+        try:
+            if not self._closing:
+                thread.result = thread.work()
+        except Ended:
+            pass
+        except BaseException as error:  # noqa: BLE001  whoever waits for it takes it
+            thread.failure = error
+            if not thread.awaited:
+                self._orphans.append((thread.name, error))
+        finally:
+            self._end(thread)
+
+    def _end(self, thread: VirtualThread) -> None:
+        del self._living[thread]
+        thread.done.set()
+
+    def _park(self, thread: VirtualThread, until: float) -> None:
+        """Let a thread wake up at a moment, and at no other that was told before."""
         thread.ticket = next(self._tickets)
-        thread.interrupt = interrupt
-        if interrupt is not None:
-            self._interruptible[thread] = None
         if until < math.inf:
             heapq.heappush(self._queue, (until, thread.ticket, thread))
-
-    def _wake_interrupted(self) -> None:
-        woken = [t for t in self._interruptible if t.interrupt is not None and t.interrupt.is_set()]
-        for thread in woken:
-            del self._interruptible[thread]
-            thread.ticket = next(self._tickets)
-            heapq.heappush(self._queue, (self._now, thread.ticket, thread))

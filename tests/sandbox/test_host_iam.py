@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ministack.core.responses import set_request_account_id, set_request_region
+from ministack.core.responses import request_scope
 from ministack.services import ec2, iam
 
 from sandbox.iam import Check, denied_for_role, ec2_checks
@@ -16,12 +16,11 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/backup"
 
 @pytest.fixture(autouse=True)
 def _scope() -> Iterator[None]:
-    set_request_account_id(ACCOUNT)
-    set_request_region(REGION)
-    ec2._tags["i-1"] = [{"Key": "stillpoint:schedule", "Value": "daily"}]
-    yield
-    ec2._tags.clear()
-    iam._roles.pop("backup", None)
+    with request_scope(ACCOUNT, REGION):
+        ec2._tags["i-1"] = [{"Key": "stillpoint:schedule", "Value": "daily"}]
+        yield
+        ec2._tags.clear()
+        iam._roles.pop("backup", None)
 
 
 def checks(**parameters: str) -> list[Check]:

@@ -1,10 +1,10 @@
 """Cooperative threads in virtual time."""
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 
+from sandbox.signals import Signal
 from sandbox.virtual.scheduler import Scheduler, SchedulerError
 
 
@@ -40,7 +40,7 @@ def test_what_lies_beyond_the_moment_does_not_happen(scheduler: Scheduler) -> No
 
 
 def test_a_sleeper_wakes_at_the_moment_that_it_is_interrupted(scheduler: Scheduler) -> None:
-    stop = threading.Event()
+    stop = Signal()
     seen: list[tuple[bool, float]] = []
     scheduler.spawn(
         "sleeper", lambda: seen.append((scheduler.sleep(3600, stop), scheduler.now() - 1000))

@@ -38,7 +38,7 @@ def test_all_begin_in_their_order_and_can_be_seen_before_the_next_tick(
     moments = pace.beginnings(sizes, now=NOW, scheduled_at=scheduled)
     assert list(moments) == sorted(moments)
     assert len(moments) == len(sizes)
-    ends = max(scheduled + pace.tick, NOW + 2 * WRITE_AHEAD) - WRITE_AHEAD
+    ends = max(scheduled + pace.tick, NOW + pace.tick / 2) - WRITE_AHEAD
     assert all(NOW <= moment < ends for moment in moments)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-WRITE_AHEAD = timedelta(seconds=15)
+WRITE_AHEAD = timedelta(seconds=8)
 """From the beginning of a backup until its instances show, even to another caller, that it runs.
 
 The last one begins so long before the next tick, which would begin it a second time in vain.
@@ -34,10 +34,10 @@ class Pace:
         """Return the moments at which groups of these sizes begin, one after the other.
 
         They are evenly apart, and no further than the pace asks for. `scheduled_at` is when the
-        tick was to come: what comes late has less time until the next one.
+        tick was to come: what comes late has less time until the next one, but not less than half.
         """
         groups = list(sizes)
-        until = max(scheduled_at + self.tick, now + 2 * WRITE_AHEAD) - WRITE_AHEAD
+        until = max(scheduled_at + self.tick, now + self.tick / 2) - WRITE_AHEAD
         step = min(timedelta(minutes=1) / self.per_minute, (until - now) / max(1, sum(groups)))
         moments, before = [], 0
         for size in groups:
