@@ -1,128 +1,120 @@
-"""`make bench`: downtime against its floor, calls, transitions, price and cold imports."""
+"""`make bench`: a fleet's night, the planner's tick, what it weighs, and how short downtime is.
+
+Its parts, in the order in which they run: `fleets` (1 to 1,000 instances due at the same minute,
+in virtual time), `planner` (its tick, up to 10,000 instances), `real-speed` (a fleet in the
+deployed sandbox under three rules for the restart, beside what the simulation says of it) and
+`footprint` (layer, cold imports, memory).
+"""
 
 import argparse
 import json
 import sys
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks import cold_import, downtime
-from benchmarks.downtime import Run
-from benchmarks.policies import POLICIES
-from benchmarks.price import usd
-from sandbox import deploy, session
+from benchmarks import at_real_speed, document, fleets, footprint, limits, planner
+from benchmarks.tables import tables
+from sandbox import deploy
 from sandbox.process import ROOT, SandboxError
 
 REPORT: Final = ROOT / "build" / "bench" / "report.json"
-IMAGE_SECONDS: Final = (90, 150)
-"""How long an AMI is pending: shortened from minutes or hours, because it is not downtime."""
-MOST_MEDIAN: Final = 1.15
-MOST_WORST: Final = 1.30
+PLANNER_SIZES: Final = (1, 20, 100, 1000, 10_000)
+
+type Say = Callable[[str], None]
+
+
+class Bench:
+    """The parts of the benchmark, and what they have measured so far."""
+
+    def __init__(self, options: argparse.Namespace, say: Say) -> None:
+        """`say` takes lines for a person."""
+        self.report: dict[str, Any] = {"seed": options.seed}
+        self._options = options
+        self._say = say
+        self._peaks: dict[str, float] = {}
+
+    def fleets(self) -> None:
+        """Fleets in virtual time, and an AMI that is pending all day."""
+        sizes, seed = self._options.sizes, self._options.seed
+        nights, all_day = fleets.measure(sizes, seed, self._say)
+        self.report["fleets"] = [fleets.figures(night) for night in nights.values()]
+        self.report["history"] = fleets.history(all_day)
+
+    def planner(self) -> None:
+        """The planner's ticks."""
+        figures = planner.measure(PLANNER_SIZES)
+        ticks = [each.to_json() for each in figures]
+        self.report["planner"] = {"ticks": ticks, "slope": round(planner.slope(figures), 3)}
+
+    def real_speed(self) -> None:
+        """The deployed sandbox; the machine should have nothing else to do."""
+        options = self._options
+        measured = at_real_speed.measure(options.instances, options.seed, self._say)
+        self._peaks = dict(measured.peaks)
+        self.report["real_speed"] = measured.to_json()
+
+    def footprint(self) -> None:
+        """The layer and the functions as `sam build` makes them."""
+        build = deploy.build(deploy.Project())[0].parent
+        self.report["footprint"] = footprint.measure(build, self._peaks).to_json()
+
+
+PARTS: Final[dict[str, Callable[[Bench], None]]] = {
+    "fleets": Bench.fleets,
+    "planner": Bench.planner,
+    "real-speed": Bench.real_speed,
+    "footprint": Bench.footprint,
+}
 
 
 def main() -> int:
     """Run the benchmark. Exit status 1 if a figure falls short."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--instances", type=int, default=20, help="size of each fleet (20)")
-    parser.add_argument("--seed", type=int, default=1, help="of the emulated EC2 (1)")
-    options = parser.parse_args()
-    console = Console(highlight=False, soft_wrap=True)
+    options = _options()
+    bench = Bench(options, _say)
     try:
-        runs = _run(options.instances, options.seed, console)
+        for name in options.only or PARTS:
+            began = time.monotonic()
+            _say(f"{name}:")
+            PARTS[name](bench)
+            _say(f"  took {time.monotonic() - began:.0f} s")
     except SandboxError as error:
-        console.print(str(error), markup=False)
+        _say(str(error))
         return 1
-    build = deploy.build(deploy.Project())[0].parent
-    report = _report(runs, cold_import.ratios(build))
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n")
-    _show(console, runs, report)
-    failures = _failures(runs)
-    for failure in failures:
-        console.print(f"FALLS SHORT  {failure}", markup=False)
-    console.print(f"Report: {REPORT.relative_to(ROOT)}")
-    return 1 if failures else 0
+    REPORT.write_text(json.dumps(bench.report, indent=2) + "\n")
+    for each in tables(bench.report):
+        _say("\n".join(["", each.title, *each.lines()]))
+    if options.write:
+        document.update(bench.report)
+    found = limits.shortfalls(bench.report)
+    for words in found:
+        _say(f"FALLS SHORT  {words}")
+    _say(f"\nReport: {REPORT.relative_to(ROOT)}")
+    return 1 if found else 0
 
 
-def _run(size: int, seed: int, console: Console) -> dict[str, Run]:
-    with session.deployed(
-        scale=1,
-        seed=seed,
-        parameters={"MaxConcurrentBackups": str(size), "NotifySuccess": "false"},
-        physics={"image_seconds": list(IMAGE_SECONDS)},
-        say=console.print,
-    ) as running:
-        fleet_of = {policy: downtime.launch(running, policy, size) for policy in POLICIES}
-        runs = {}
-        for policy, fleet in fleet_of.items():
-            console.print(f"{policy}: backing up {size} instances")
-            runs[policy] = downtime.measure(running, policy, fleet, console.print)
-        return runs
+def _say(line: str) -> None:
+    """Print at once: the output may be a file that somebody follows."""
+    print(line, flush=True)
 
 
-def _report(runs: dict[str, Run], cold: dict[str, float]) -> dict[str, Any]:
-    own = runs["stillpoint"]
-    return {
-        "downtime_ratio": {"median": round(own.median, 3), "worst": round(own.worst, 3)},
-        "policies": {
-            name: {
-                "downtime_ratio_median": round(run.median, 3),
-                "downtime_ratio_worst": round(run.worst, 3),
-                "dirty_images": run.dirty_images,
-            }
-            for name, run in runs.items()
-        },
-        "per_backup": {
-            "api_calls": round(own.api_calls / own.backups, 1),
-            "state_transitions": round(own.transitions / own.backups, 1),
-            "lambda_ms": round(sum(own.lambda_ms.values()) / own.backups, 1),
-            "usd": round(usd(own), 6),
-        },
-        "cold_import_ratio": {name: round(ratio, 2) for name, ratio in cold.items()},
-        "false_claims": sum(run.false_claims for run in runs.values()),
-        "image_pending_seconds": list(IMAGE_SECONDS),
-    }
-
-
-def _show(console: Console, runs: dict[str, Run], report: dict[str, Any]) -> None:
-    low, high = IMAGE_SECONDS
-    table = Table(
-        title=f"Downtime divided by its floor, at real speed; AMIs pending {low} to {high} s"
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    for heading in ("started again when", "median", "worst", "dirty images", "succeeded"):
-        table.add_column(heading, justify="right" if table.columns else "left")
-    for name, run in runs.items():
-        table.add_row(
-            name,
-            f"{run.median:.3f}",
-            f"{run.worst:.3f}",
-            f"{run.dirty_images} of {len(run.ratios)}",
-            f"{run.succeeded} of {run.backups}",
-        )
-    console.print(table)
-    per = report["per_backup"]
-    console.print(
-        f"One backup: {per['api_calls']} EC2 calls, {per['state_transitions']} state transitions,"
-        f" {per['lambda_ms']} ms of Lambda, {per['usd']:.5f} USD"
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be repeated")
+    parser.add_argument("--seed", type=int, default=1, help="of the emulated EC2 (1)")
+    parser.add_argument(
+        "--instances", type=int, default=20, help="size of the fleet at real speed (20)"
     )
-    cold = ", ".join(f"{name} {ratio}" for name, ratio in report["cold_import_ratio"].items())
-    console.print(f"Cold import divided by that of boto3 alone: {cold}")
-
-
-def _failures(runs: dict[str, Run]) -> list[str]:
-    own = runs["stillpoint"]
-    false_claims = sum(run.false_claims for run in runs.values())
-    checks = {
-        f"median downtime / floor is {own.median:.3f}, more than {MOST_MEDIAN}": own.median
-        > MOST_MEDIAN,
-        f"worst downtime / floor is {own.worst:.3f}, more than {MOST_WORST}": own.worst
-        > MOST_WORST,
-        f"{false_claims} dirty images are claimed file-system consistent": false_claims > 0,
-        f"{own.backups - own.succeeded} backups did not succeed": own.succeeded < own.backups,
-    }
-    return [words for words, failed in checks.items() if failed]
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=fleets.SIZES, help="of the simulated fleets"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="the figures into docs/scale.md and docs/scale.svg"
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

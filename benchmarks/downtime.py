@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sandbox.session import Session
 
 ROOT_PRINCIPAL: Final = "root"
 DEADLINE_SECONDS: Final = 900
+SIGN_OF_LIFE_SECONDS: Final = 30
 VISIBLE_SECONDS: Final = 3
 """By then a new tag is visible to everybody."""
 CLAIMS_REST: Final = frozenset({"file-system", "application"})
@@ -22,21 +23,24 @@ CLAIMS_REST: Final = frozenset({"file-system", "application"})
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a fleet went through. `ratios` are downtime divided by its floor, one an instance.
+    """What a fleet went through. `downtimes` and `floors` are seconds by the instances' names.
 
     `dirty_images` miss data that the guest had written; `false_claims` are those of them that are
     claimed file-system consistent. Counts are totals of the whole fleet.
     """
 
-    ratios: tuple[float, ...]
+    downtimes: Mapping[str, float]
+    floors: Mapping[str, float]
     dirty_images: int
     false_claims: int
     backups: int
     succeeded: int
     transitions: int
-    api_calls: int
-    lambda_ms: dict[str, float]
-    lambda_calls: dict[str, int]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Downtime divided by its floor, one an instance."""
+        return tuple(seconds / self.floors[name] for name, seconds in self.downtimes.items())
 
     @property
     def median(self) -> float:
@@ -64,30 +68,35 @@ def launch(session: Session, prefix: str, size: int) -> fleets.Fleet:
     return fleet
 
 
-def measure(session: Session, policy: str, fleet: fleets.Fleet, say: Callable[[str], None]) -> Run:
-    """Back up the fleet at once under a policy and measure it; then restore the definition."""
+def begin(session: Session, policy: str, fleet: fleets.Fleet, say: Callable[[str], None]) -> None:
+    """Back up the fleet at once under a policy, and return when every instance is back.
+
+    Its executions keep the policy's definition; AMIs may be pending still.
+    """
     machine = session.resources["BackupStateMachine"]
     stepfunctions = session.aws.client("stepfunctions")
     original = stepfunctions.describe_state_machine(stateMachineArn=machine)["definition"]
     changed = POLICIES[policy](json.loads(original))
     stepfunctions.update_state_machine(stateMachineArn=machine, definition=json.dumps(changed))
-    before = _costs(session)
     try:
         _start(session, fleet)
-        own = _await_end(session, fleet, say)
-        time.sleep(VISIBLE_SECONDS)
+        _await(session, fleet, say, lambda: all(_is_back(each) for each in _own(session, fleet)))
     finally:
         stepfunctions.update_state_machine(stateMachineArn=machine, definition=original)
-    after = _costs(session)
-    truth = session.control.truth()
+
+
+def end(session: Session, fleet: fleets.Fleet, say: Callable[[str], None]) -> Run:
+    """Wait until every execution of a fleet has ended, and return what it went through."""
+    _await(session, fleet, say, lambda: not _running(_executions(session, fleet)))
+    time.sleep(VISIBLE_SECONDS)
+    own = _executions(session, fleet)
+    downs = {each["name"]: each["downs"][-1] for each in _own(session, fleet)}
     ids = set(fleet.ids.values())
-    downs = [
-        instance["downs"][-1] for instance in truth["instances"] if instance["instance_id"] in ids
-    ]
-    images = [image for image in truth["images"] if image["instance_id"] in ids]
+    images = [each for each in session.control.truth()["images"] if each["instance_id"] in ids]
     dirty = [image for image in images if image["dirty_bytes"] or image["missing_volumes"]]
     return Run(
-        ratios=tuple(down["downtime_seconds"] / down["floor_seconds"] for down in downs),
+        downtimes={name: down["downtime_seconds"] for name, down in downs.items()},
+        floors={name: down["floor_seconds"] for name, down in downs.items()},
         dirty_images=len(dirty),
         false_claims=sum(
             image["tags"].get("stillpoint:consistency") in CLAIMS_REST for image in dirty
@@ -95,36 +104,38 @@ def measure(session: Session, policy: str, fleet: fleets.Fleet, say: Callable[[s
         backups=len(own),
         succeeded=sum(execution["status"] == "SUCCEEDED" for execution in own),
         transitions=sum(execution["transitions"] for execution in own),
-        api_calls=after.calls - before.calls,
-        lambda_ms={name: ms - before.ms.get(name, 0.0) for name, ms in after.ms.items()},
-        lambda_calls={name: n - before.runs.get(name, 0) for name, n in after.runs.items()},
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Costs:
-    calls: int
-    ms: dict[str, float]
-    runs: dict[str, int]
+class Costs:
+    """What the functions and the state machine have used, the planner's ticks left out."""
+
+    api_calls: int
+    lambda_calls: int
+    lambda_ms: float
+
+    def since(self, before: "Costs") -> "Costs":
+        """Return what was used since an earlier moment."""
+        return Costs(
+            self.api_calls - before.api_calls,
+            self.lambda_calls - before.lambda_calls,
+            self.lambda_ms - before.lambda_ms,
+        )
 
 
-def _costs(session: Session) -> _Costs:
-    """Return what has been used so far, the planner's ticks left out: they serve all backups."""
-    lambdas = {
-        name: stats
-        for name, stats in session.control.lambdas().items()
-        if "PlanBackups" not in name
-    }
-    planner = "PlanBackupsRole"
+def costs(session: Session) -> Costs:
+    """Return what has been used so far; the planner's ticks serve all backups."""
+    used = [stats for name, stats in session.control.lambdas().items() if "PlanBackups" not in name]
     calls = [
         call
         for call in session.control.calls()
-        if planner not in call["principal"] and ROOT_PRINCIPAL not in call["principal"]
+        if "PlanBackupsRole" not in call["principal"] and ROOT_PRINCIPAL not in call["principal"]
     ]
-    return _Costs(
-        calls=len(calls),
-        ms={name: float(stats["billed_ms"]) for name, stats in lambdas.items()},
-        runs={name: int(stats["invocations"]) for name, stats in lambdas.items()},
+    return Costs(
+        api_calls=len(calls),
+        lambda_calls=sum(int(stats["invocations"]) for stats in used),
+        lambda_ms=sum(float(stats["billed_ms"]) for stats in used),
     )
 
 
@@ -138,26 +149,44 @@ def _start(session: Session, fleet: fleets.Fleet) -> None:
         raise SandboxError(f"the fleet could not be started: {json.dumps(account)[:2000]}")
 
 
-def _await_end(
-    session: Session, fleet: fleets.Fleet, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """Wait until every execution has ended, and every instance runs, and return the executions."""
-    ids = set(fleet.ids.values())
+def _await(
+    session: Session, fleet: fleets.Fleet, say: Callable[[str], None], done: Callable[[], bool]
+) -> None:
+    """Wait until something is so, with a sign of life now and then. Raises SandboxError."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    shown = 0.0
-    while time.monotonic() < deadline:
-        own = [
-            execution
-            for execution in session.control.executions().values()
-            if {member["instance_id"] for member in execution["input"]["members"]} <= ids
-        ]
-        running = sum(execution["status"] == "RUNNING" for execution in own)
-        states = {i["instance_id"]: i["state"] for i in session.control.truth()["instances"]}
-        if own and not running and all(states[each] == "running" for each in ids):
-            return own
-        if time.monotonic() - shown > 30:  # noqa: PLR2004 (seconds between two signs of life)
+    shown = time.monotonic()
+    while not done():
+        if time.monotonic() > deadline:
+            raise SandboxError(f"the fleet did not settle within {DEADLINE_SECONDS} seconds")
+        if time.monotonic() - shown > SIGN_OF_LIFE_SECONDS:
             shown = time.monotonic()
-            up = sum(states[each] == "running" for each in ids)
-            say(f"  {running} backups under way, {up} of {len(ids)} instances running")
+            running = len(_running(_executions(session, fleet)))
+            back = sum(_is_back(each) for each in _own(session, fleet))
+            say(f"  {running} backups under way, {back} of {len(fleet.ids)} instances back")
         time.sleep(2)
-    raise SandboxError(f"the fleet did not settle within {DEADLINE_SECONDS} seconds")
+
+
+def _executions(session: Session, fleet: fleets.Fleet) -> list[dict[str, Any]]:
+    """Return the executions that back up instances of a fleet."""
+    ids = set(fleet.ids.values())
+    return [
+        execution
+        for execution in session.control.executions().values()
+        if {member["instance_id"] for member in execution["input"]["members"]} <= ids
+    ]
+
+
+def _running(executions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in executions if each["status"] == "RUNNING"]
+
+
+def _own(session: Session, fleet: fleets.Fleet) -> list[dict[str, Any]]:
+    """Return the truth about the instances of a fleet."""
+    ids = set(fleet.ids.values())
+    return [each for each in session.control.truth()["instances"] if each["instance_id"] in ids]
+
+
+def _is_back(instance: Mapping[str, Any]) -> bool:
+    """Say whether an instance was down, runs again, and is in no backup any more."""
+    free = "stillpoint:cycle" not in instance["tags"]
+    return instance["state"] == "running" and bool(instance["downs"]) and free

@@ -1,25 +1,15 @@
-"""What the orchestration of a backup costs, in us-east-1 and without the free tiers."""
+"""What the orchestration of a backup cost in a run at real speed."""
 
 from typing import Final
 
-from benchmarks.downtime import Run
+from benchmarks.downtime import Costs, Run
+from sandbox.simulation.prices import USD_PER_TRANSITION, lambda_usd
 
-USD_PER_TRANSITION: Final = 0.025 / 1000
-"""Step Functions pricing, Standard workflows."""
-USD_PER_GB_SECOND: Final = 0.0000133334
-"""Lambda pricing, arm64."""
-USD_PER_INVOCATION: Final = 0.20 / 1_000_000
-"""Lambda pricing."""
-MEMORY_GB: Final = 0.25
-"""The functions of the state machine have 256 MB."""
+MEMORY_MB: Final = 256
+"""The memory of the functions that take part in a backup."""
 
 
-def usd(run: Run) -> float:
+def usd(run: Run, costs: Costs) -> float:
     """Return the price of one backup of a run: its transitions and its functions."""
-    seconds = sum(run.lambda_ms.values()) / 1000
-    total = (
-        run.transitions * USD_PER_TRANSITION
-        + seconds * MEMORY_GB * USD_PER_GB_SECOND
-        + sum(run.lambda_calls.values()) * USD_PER_INVOCATION
-    )
-    return total / run.backups
+    functions = lambda_usd(costs.lambda_calls, costs.lambda_ms, MEMORY_MB)
+    return (run.transitions * USD_PER_TRANSITION + functions) / run.backups
