@@ -366,7 +366,7 @@ BREAKS: list[tuple[Rule, Path, object, str]] = [
     ),
     (
         backup_rules.every_loop_has_a_deadline,
-        ("States", "AllRunning?", "Choices", 4),
+        ("States", "AllRunning?", "Choices", 5),
         GONE,
         "AllRunning?, DescribeStarting, WaitForStart go round without a deadline",
     ),

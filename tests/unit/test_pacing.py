@@ -31,15 +31,31 @@ def test_a_group_takes_as_many_turns_as_it_has_members() -> None:
 
 
 @given(PACES, st.lists(st.integers(1, 40), max_size=60), st.integers(0, 100))
-def test_all_begin_in_their_order_and_can_be_seen_before_the_next_tick(
+def test_all_begin_in_their_order_and_can_be_seen_before_the_next_tick_if_that_is_not_too_fast(
     pace: Pace, sizes: list[int], late: int
 ) -> None:
     scheduled = NOW - late * SECOND
     moments = pace.beginnings(sizes, now=NOW, scheduled_at=scheduled)
     assert list(moments) == sorted(moments)
     assert len(moments) == len(sizes)
-    ends = max(scheduled + pace.tick, NOW + pace.tick / 2) - WRITE_AHEAD
+    fastest = timedelta(minutes=1) / pace.per_minute / 2
+    ends = max(scheduled + pace.tick - WRITE_AHEAD, NOW + fastest * sum(sizes))
     assert all(NOW <= moment < ends for moment in moments)
+
+
+@given(PACES, st.lists(st.integers(1, 40), min_size=2, max_size=60), st.integers(0, 1000))
+def test_no_tick_goes_at_more_than_twice_the_pace(pace: Pace, sizes: list[int], late: int) -> None:
+    moments = pace.beginnings(sizes, now=NOW, scheduled_at=NOW - late * SECOND)
+    fastest = timedelta(minutes=1) / pace.per_minute / 2
+    steps = [(b - a) / size for (a, b), size in zip(pairwise(moments), sizes, strict=False)]
+    assert min(steps) >= fastest - SECOND / 1000
+
+
+def test_instances_with_peers_begin_before_the_others() -> None:
+    """Until an instance is down nothing keeps its peer from being stopped, too."""
+    made = plan(an_instance("i-0a"), an_instance("i-0b"), an_instance("i-0c", anti_affinity="pair"))
+    assert started(made) == ["i-0c", "i-0a", "i-0b"]
+    assert made.backups[0].begins_at == NOW
 
 
 @given(PACES, st.lists(st.integers(1, 40), min_size=2, max_size=60))

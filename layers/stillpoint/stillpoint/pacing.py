@@ -34,11 +34,13 @@ class Pace:
         """Return the moments at which groups of these sizes begin, one after the other.
 
         They are evenly apart, and no further than the pace asks for. `scheduled_at` is when the
-        tick was to come: what comes late has less time until the next one, but not less than half.
+        tick was to come: what comes late has less time until the next one, but never goes at more
+        than twice the pace.
         """
         groups = list(sizes)
-        until = max(scheduled_at + self.tick, now + self.tick / 2) - WRITE_AHEAD
-        step = min(timedelta(minutes=1) / self.per_minute, (until - now) / max(1, sum(groups)))
+        until = scheduled_at + self.tick - WRITE_AHEAD
+        step = timedelta(minutes=1) / self.per_minute
+        step = max(step / 2, min(step, (until - now) / max(1, sum(groups))))
         moments, before = [], 0
         for size in groups:
             moments.append(now + step * before)

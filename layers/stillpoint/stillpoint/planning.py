@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from stillpoint.admission import Admissions, Candidate, admit
-from stillpoint.grouping import Subject, form_groups, survey
+from stillpoint.grouping import Group, Subject, form_groups, survey
 from stillpoint.instance import Instance
 from stillpoint.plan import (
     ON_DEMAND_SCHEDULE,
@@ -69,7 +69,8 @@ def make_plan(
     else:
         candidates = _requested(by_instance, backup_now, now)
     admissions = admit(candidates, subjects, limits, now)
-    admitted = list(admissions.admitted.values())
+    # Those with peers go first: from now on until they are down, a peer could be stopped, too.
+    admitted = sorted(admissions.admitted.values(), key=lambda each: not _has_peers(each.group))
     moments = limits.pace.beginnings(
         (len(candidate.group.subjects) for candidate in admitted),
         now=now,
@@ -98,6 +99,10 @@ def make_plan(
         refusals=(),
         verdicts=verdicts,
     )
+
+
+def _has_peers(group: Group) -> bool:
+    return any(subject.anti_affinity is not None for subject in group.subjects)
 
 
 def _problem_value(problem: str) -> str:
