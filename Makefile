@@ -44,8 +44,10 @@ check: environments ## The fast half of the tests: linters, types, template, uni
 test: check ## Everything: check, then the tests of functions, template and sandbox
 	@echo '== functions and template'
 	@$(PYTEST) -n auto tests --ignore=tests/unit --ignore=tests/sandbox
-	@echo '== sandbox' # one test at a time: it keeps time, and needs the machine to itself
-	@$(PYTEST) tests/sandbox
+	@echo '== sandbox'
+	@$(PYTEST) -n auto --dist loadfile tests/sandbox -m 'not deployed'
+	@echo '== deployed sandbox' # one test at a time: it keeps time, and needs the machine to itself
+	@$(PYTEST) tests/sandbox -m deployed
 
 faults: environments ## Try every fault at every point of a backup, in virtual time
 	@$(PYTHON_OF_VENV) -m sandbox faults

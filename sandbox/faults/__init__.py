@@ -11,6 +11,7 @@ owner       what their owner does in mid-backup
 play        one run: a day of virtual time, from the first tick to the next occurrence
 invariants  what has to hold after it, whatever went wrong
 around      what has to hold around the instances: service, scripts, freezes, muted alarms
+together    what may not be down at the same time
 told        who was told of what
 workers     the processes that play, and what they answer
 report      the table and build/faults/report.json

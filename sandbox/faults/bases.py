@@ -16,6 +16,7 @@ from sandbox.virtual.mischief import Fault, Kind
 CLEAN: Final = "clean"
 SERVICE: Final = "service"
 FREEZES: Final = "freezes"
+PACED: Final = "paced"
 TWO_HOURS: Final = 7200.0
 THIRTEEN_HOURS: Final = 46_800.0  # the state machine tries for twelve
 

@@ -1,17 +1,18 @@
 """The fleet of a run: its instances, what they stand in, and where they have to end up."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sandbox.arrangement import arrange
 from sandbox.faults.fleets import Spec
 from sandbox.faults.moments import SCHEDULE
-from sandbox.process import ROOT
-from sandbox.scenario import InstanceSpec, Scenario
+from sandbox.scenario import DocumentSpec, InstanceSpec, Scenario
 from sandbox.virtual.cloud import Cloud
 from sandbox.virtual.stack import ACCOUNT, REGION
 
 GROUP: Final = "stillpoint:group"
-SCRIPTS: Final = ("stillpoint:pre", "stillpoint:post")
+ANTI_AFFINITY: Final = "stillpoint:anti-affinity"
+SCRIPTS: Final = frozenset({"stillpoint:pre", "stillpoint:post"})
 
 
 class Fleet:
@@ -38,11 +39,7 @@ class Fleet:
         for spec in plan.instances:
             knobs = {**plan.physics, **spec.physics}
             cloud.world.configure(self.ids[spec.name], state=spec.state, **knobs)
-        for name in sorted(
-            {spec.tags[key] for spec in plan.instances for key in SCRIPTS & spec.tags.keys()}
-        ):
-            self._make_document(name)
-        arrange(plan, self.ids, cloud.owner_asks)
+        arrange(replace(plan, documents=_samples(plan)), self.ids, cloud.owner_asks)
 
     def name_of(self, instance_id: str) -> str:
         """Return the name of an instance."""
@@ -83,17 +80,11 @@ class Fleet:
         )
         return str(answer["Instances"][0]["InstanceId"])
 
-    def _make_document(self, name: str) -> None:
-        """Register a sample of the documentation, as its reader would."""
-        content = (ROOT / "docs" / "scripts" / f"{name}.yaml").read_text(encoding="utf-8")
-        self._cloud.owner_asks(
-            *("ssm", "CreateDocument"),
-            Name=name,
-            Content=content,
-            DocumentFormat="YAML",
-            DocumentType="Command",
-            Tags=_rows({"DLMScriptsAccess": "true"}),
-        )
+
+def _samples(plan: Scenario) -> tuple[DocumentSpec, ...]:
+    """Return the samples of the documentation that the instances' tags name."""
+    names = {spec.tags[key] for spec in plan.instances for key in SCRIPTS & spec.tags.keys()}
+    return tuple(DocumentSpec(name, f"docs/scripts/{name}.yaml") for name in sorted(names))
 
 
 def _rows(tags: dict[str, str]) -> list[dict[str, Any]]:

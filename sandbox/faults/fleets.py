@@ -94,11 +94,25 @@ _FREEZES: Final = Scenario(
     ),
     physics=_QUICK,
 )
+_PACED: Final = Scenario(
+    "more than may be in a backup at a time, due at once: each waits for its turn; two are a pair",
+    (
+        *(Spec(f"shard-{number}") for number in range(1, 4)),
+        *(Spec(f"ha-{number}", _tags(**{"anti-affinity": "ha"})) for number in range(1, 3)),
+    ),
+    parameters={"BackupsPerMinute": "6", "MaxConcurrentBackups": "3"},
+    physics=_QUICK,
+)
 FLEETS: Final = {
     "stops": _STOPS,
     "methods": _METHODS,
     "service": _SERVICE,
     "freezes": _FREEZES,
+    "paced": _PACED,
 }
 # One member of each of a fleet's backups: a fault of a state can be meant for its execution alone.
-SUBJECTS: Final = {"service": ("web", "api", "db"), "freezes": ("lone", "mix-app", "win")}
+SUBJECTS: Final = {
+    "service": ("web", "api", "db"),
+    "freezes": ("lone", "mix-app", "win"),
+    "paced": tuple(spec.name for spec in _PACED.instances),
+}

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sandbox.clock import iso
 from sandbox.faults.around import CYCLE, GONE, Around
 from sandbox.faults.fleet import Fleet
+from sandbox.faults.together import Together
 from sandbox.faults.told import Told
 from sandbox.virtual.cloud import OWNER, Cloud
 from sandbox.virtual.executions import Record
@@ -41,6 +42,7 @@ class Check:
         self._fleet = fleet
         self._told = Told(cloud)
         self._around = Around(cloud, fleet, self._told)
+        self._together = Together(cloud, fleet)
 
     def unsettled(self) -> list[str]:
         """Return what is not at rest yet: this may take its time, within a bound."""
@@ -73,6 +75,7 @@ class Check:
             *self._untold_downs(truth),
             *self._fights(),
             *self._around.violations(truth),
+            *self._together.violations(truth),
         ]
 
     def recovery_points(self, occurrence: float) -> list[str]:

@@ -4,9 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sandbox.faults.bases import BASES, CLEAN, FREEZES, SERVICE, everywhere, physics, state
+from sandbox.faults.bases import (
+    BASES,
+    CLEAN,
+    FREEZES,
+    PACED,
+    SERVICE,
+    everywhere,
+    physics,
+    state,
+)
 from sandbox.faults.case import DEFAULT_FLEET, DEFAULT_SEED, Case
-from sandbox.faults.fleets import SUBJECTS
 from sandbox.faults.moments import CYCLE
 from sandbox.faults.result import Result
 from sandbox.faults.strikes import (
@@ -16,6 +24,7 @@ from sandbox.faults.strikes import (
     METHOD_STATES,
     OWNER_DOES,
     OWNER_STATES,
+    PACES,
     PHYSICAL,
     RULE_BASES,
     RULES,
@@ -34,6 +43,8 @@ INDIFFERENT: Final = frozenset(
 WRITES_AHEAD: Final = ("prepare_backup", "CreateTags")
 # What brings instances back into service does so for what was frozen as for what was stopped.
 SERVING: Final = frozenset({"isolate_instances", "recover_instances"})
+# Fleets of which the sample takes every third point: what strikes them strikes others as well.
+SPARSE_FLEETS: Final = frozenset({SERVICE, FREEZES})
 SPARSE: Final = 3
 
 
@@ -90,6 +101,7 @@ def matrix(found: Mapping[str, Points], seed: int) -> list[Case]:
         *_around(seed),
         *_rules(seed),
         *_methods(seed),
+        *_paced(seed),
     ]
 
 
@@ -108,8 +120,8 @@ def sample(cases: Iterable[Case]) -> list[Case]:
     by_point: dict[str, list[Case]] = {}
     for case in cases:
         by_point.setdefault(case.point, []).append(case)
-    alone = [some for some in by_point.values() if some[0].fleet not in SUBJECTS]
-    around = [some for some in by_point.values() if some[0].fleet in SUBJECTS][::SPARSE]
+    alone = [some for some in by_point.values() if some[0].fleet not in SPARSE_FLEETS]
+    around = [some for some in by_point.values() if some[0].fleet in SPARSE_FLEETS][::SPARSE]
     return [some[number % len(some)] for number, some in enumerate([*alone, *around])]
 
 
@@ -176,6 +188,14 @@ def _methods(seed: int) -> Iterator[Case]:
     for name in METHOD_PHYSICS:
         fault = physics(name, instance="build")
         yield Case("methods+EC2", name, (fault,), (), seed, "methods")
+
+
+def _paced(seed: int) -> Iterator[Case]:
+    """Return what concerns a fleet of which each waits for its turn, beside its straight way."""
+    yield Case(PACED, "alone", (), (), seed, PACED)
+    for point, some in PACES.items():
+        for name, faults in some.items():
+            yield Case(f"{PACED}+{point}", name, faults, faults[:1], seed, PACED)
 
 
 def _rules(seed: int) -> Iterator[Case]:

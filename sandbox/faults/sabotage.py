@@ -9,15 +9,18 @@ from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
-from sandbox.faults.bases import BASES, FREEZES, SERVICE, Base, physics
+from sandbox.faults.bases import BASES, FREEZES, PACED, SERVICE, Base, physics
 from sandbox.faults.case import Case
 from sandbox.faults.moments import ENROLMENT
 from sandbox.virtual.journal import Journal
 from sandbox.virtual.lambdas import Lambdas
 from sandbox.virtual.scheduler import Scheduler
 from sandbox.virtual.stack import make_stack
+from stillpoint.admission import _Peers
 from stillpoint.freeze import FreezeProof, FreezeWindow
+from stillpoint.grouping import Group
 from stillpoint.isolation import DONE, Undo
+from stillpoint.plan import Limits
 from stillpoint.recovery_point import Assessment, Consistency
 
 type Change = Callable[[Any], Any]
@@ -70,6 +73,19 @@ def _flatter(assessment: Assessment, _scripts: object) -> Assessment:
     return replace(assessment, level=Consistency.APPLICATION) if assessment.level else assessment
 
 
+class _BlindToPeers(_Peers):
+    def obstacle(self, group: Group) -> None:
+        del group
+
+
+def _admit_all(admit: Any) -> Any:
+    def wide(candidates: Any, subjects: Any, limits: Limits, now: datetime) -> Any:
+        return admit(candidates, subjects, replace(limits, max_concurrent=1000), now)
+
+    return wide
+
+
+_PACED: Final = Base(fleet=PACED)
 _REJOIN: Final = "stillpoint.aws.rejoin_instances"
 _PRE_FAILS: Final = physics("script-fails", "db", stage="pre-script")
 _HOLDER_DIES: Final = physics("auto-thaw-fires", "lone", delay_seconds=1)
@@ -121,6 +137,14 @@ KINDS: Final[dict[str, Sabotage]] = {
         {"stillpoint.outcome.prove": _becomes(_believe_the_plan)},
         Base((_HOLDER_DIES,), FREEZES),
         "of lone claims application, and lacks",
+    ),
+    "takes-both-halves": Sabotage(
+        {"stillpoint.admission._Peers": _becomes(_BlindToPeers)},
+        _PACED,
+        "the anti-affinity peers ha-1 and ha-2 were down at once",
+    ),
+    "takes-all-at-once": Sabotage(
+        {"stillpoint.planning.admit": _admit_all}, _PACED, "were down at once, of at most"
     ),
     "flatters": Sabotage(
         {"stillpoint.recovery_point._with_scripts": _becomes(_flatter)},

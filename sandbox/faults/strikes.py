@@ -5,6 +5,7 @@ from typing import Final
 from sandbox.faults.bases import (
     CLEAN,
     FREEZES,
+    PACED,
     SERVICE,
     TWO_HOURS,
     call,
@@ -14,10 +15,11 @@ from sandbox.faults.bases import (
 )
 from sandbox.faults.fleets import SUBJECTS
 from sandbox.faults.moments import CYCLE
-from sandbox.virtual.mischief import Fault, Kind
+from sandbox.virtual.mischief import CALL_FAULTS, FUNCTION_FAULTS, STATE_FAULTS, Fault, Kind
 
 # Where the owner meddles: before, during and after each phase.
 OWNER_STATES: Final = (
+    "WaitForTurn",
     "PrepareBackup",
     "StopInstance",
     "DescribeStopping",
@@ -139,6 +141,38 @@ GUESTS: Final[dict[str, dict[str, tuple[Fault, ...]]]] = {
         "snapshots-seen-late": (call(Kind.THROTTLED_FOR_TEN_MINUTES, *SNAPSHOTS),),
     },
 }
+# What strikes a fleet that the planner lets begin one after the other, by point: most wait, and
+# some are not even started.
+_HALF_WAY: Final = 2  # executions that the planner has started
+PACES: Final[dict[str, dict[str, tuple[Fault, ...]]]] = {
+    "EventBridge": {
+        name: (RULES[name],) for name in ("tick-missed", "tick-doubled", "two-planners-at-once")
+    },
+    "plan_backups/StartExecution": {
+        kind.value: (Fault(kind, "plan_backups", "StartExecution", after=CYCLE, skip=_HALF_WAY),)
+        for kind in (*CALL_FAULTS, *FUNCTION_FAULTS)
+    },
+    "WaitForTurn": {
+        **{kind.value: everywhere(kind, "WaitForTurn", PACED) for kind in STATE_FAULTS},
+        "one-stopped": (state(Kind.STOPPED, "WaitForTurn", "ha-1"),),
+        "stopped-unnoticed": (
+            *everywhere(Kind.STOPPED, "WaitForTurn", PACED),
+            *(Fault(Kind.EVENT_LOST, after=CYCLE) for _ in SUBJECTS[PACED]),
+        ),
+    },
+    "WaitForSnapshots": {
+        kind.value: everywhere(kind, "WaitForSnapshots", PACED)
+        for kind in (Kind.STOPPED, Kind.TIMED_OUT)
+    },
+    **{
+        f"{caller}/{action}": {kind.value: (call(kind, caller, action),) for kind in CALL_FAULTS}
+        for caller, action in (
+            ("StopInstance", "StopInstances"),
+            ("DescribeStopping", "DescribeInstanceStatus"),
+            ("StartInstance", "StartInstances"),
+        )
+    },
+}
 _BEFORE_AND_AFTER: Final = (
     *("PrepareBackup", "IsolateMembers", "WaitToIsolate", "StopMembers", "WaitForStop"),
     *("WaitForSnapshots", "WaitForStart", "RejoinMembers", "WaitToRejoin", "ReleaseInstances"),
@@ -156,6 +190,7 @@ AROUND: Final[dict[str, dict[str, tuple[tuple[Kind, ...], tuple[str, ...]]]]] = 
         "mix-app": (OWNER_DOES, _FROZEN_STATES),
         "win": (OWNER_DOES, ("FreezeMembers", "WaitToFindImage", "WaitForSnapshots")),
     },
+    PACED: {"shard-3": (OWNER_DOES, ("WaitForTurn",))},
 }
 # Events and sweeps matter where there is something to recover.
 RULE_BASES: Final = (CLEAN, "cut-off", "snapshot-error", "service-cut-off")

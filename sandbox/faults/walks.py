@@ -9,7 +9,9 @@ from sandbox.faults.case import Case
 from sandbox.virtual.mischief import Fault, Kind
 
 POINT: Final = "walk"
-FLEETS: Final = ("stops", "stops", "methods", "service", "service", "freezes")  # some more often
+FLEETS: Final = (  # some more often
+    *("stops", "stops", "methods", "service", "service", "freezes", "paced"),
+)
 MOST: Final = 4  # faults in a walk
 LATEST: Final = 1800.0  # seconds by which a fault may be put off
 MOST_SKIPPED: Final = 3

@@ -13,23 +13,14 @@ from sandbox.faults.case import Case
 from sandbox.faults.result import Result
 from sandbox.process import ROOT, SandboxError
 
-PATIENCE: Final = 240.0  # real seconds for one case; most take one or two
+PATIENCE: Final = 600.0  # real seconds for one case; most take one or two of a processor
 
 
 class Worker:
-    """One process that lives in virtual time."""
+    """One process that lives in virtual time, and another one after it has died."""
 
     def __init__(self) -> None:
-        paths = [str(ROOT), str(ROOT / "layers" / "stillpoint")]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.faults.worker"],
-            cwd=ROOT,
-            env={**_environment(), "PYTHONPATH": os.pathsep.join(paths)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._process = _start()
 
     def play(self, case: Case, *, history: bool, sabotage: str = "") -> Result:
         """Play a case. A process that dies or hangs over it is a violation in itself.
@@ -49,7 +40,13 @@ class Worker:
         return dict(json.loads(answer))
 
     def _ask(self, request: dict[str, Any]) -> str:
-        """Return the answer, or nothing if the process has died or was killed for its silence."""
+        """Return the answer, or nothing if the process has died or was killed for its silence.
+
+        Whoever does not wait for an answer finds another process: the answer belongs to nobody.
+        """
+        if self._process.poll() is not None:
+            self.close()
+            self._process = _start()
         assert self._process.stdin is not None  # noqa: S101  opened with PIPE
         assert self._process.stdout is not None  # noqa: S101
         alarm = threading.Timer(PATIENCE, self._process.kill)
@@ -60,13 +57,12 @@ class Worker:
             return self._process.stdout.readline()
         except OSError:
             return ""
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         finally:
             alarm.cancel()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can play another one."""
-        return self._process.poll() is None
 
     def close(self) -> None:
         """End the process."""
@@ -76,6 +72,19 @@ class Worker:
     def _last_words(self) -> str:
         _, errors = self._process.communicate()
         return errors.strip()[-2000:] or f"no answer within {PATIENCE:g} seconds"
+
+
+def _start() -> subprocess.Popen[str]:
+    paths = [str(ROOT), str(ROOT / "layers" / "stillpoint")]
+    return subprocess.Popen(
+        [sys.executable, "-m", "sandbox.faults.worker"],
+        cwd=ROOT,
+        env={**_environment(), "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -103,9 +112,6 @@ def play_all(
                     case = waiting.get_nowait()
                 except queue.Empty:
                     return
-                if not worker.alive:
-                    worker.close()
-                    worker = Worker()
                 results.put(worker.play(case, history=history))
         finally:
             worker.close()

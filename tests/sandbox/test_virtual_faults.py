@@ -2,14 +2,15 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 
 import pytest
 
-from sandbox.faults import command, matrix, report, walks
+from sandbox.faults import command, matrix, report, strikes, walks
 from sandbox.faults.case import Case
 from sandbox.faults.result import Result
-from sandbox.faults.workers import play_all
+from sandbox.faults.workers import Worker, play_all
 from sandbox.process import ROOT
 from sandbox.virtual.mischief import CALL_FAULTS, FUNCTION_FAULTS, STATE_FAULTS, Fault, Kind
 
@@ -78,11 +79,17 @@ def test_the_matrix_is_complete(bases: list[Result], cases: list[Case]) -> None:
 def test_the_sample_has_points_once_and_those_around_sparsely(cases: list[Case]) -> None:
     chosen = [case.point for case in matrix.sample(cases)]
     points = {case.point: case.fleet for case in cases}
-    alone = {point for point, fleet in points.items() if fleet in {"stops", "methods"}}
+    alone = {point for point, fleet in points.items() if fleet in {"stops", "methods", "paced"}}
     around = points.keys() - alone
     assert len(set(chosen)) == len(chosen)
     assert alone <= set(chosen)
     assert len(around.intersection(chosen)) == math.ceil(len(around) / matrix.SPARSE)
+
+
+def test_the_sample_strikes_who_waits_for_a_turn(cases: list[Case]) -> None:
+    chosen = {case.point for case in matrix.sample(cases)}
+    assert {f"paced+{point}" for point in strikes.PACES} <= chosen
+    assert {"paced", "WaitForTurn", "owner-at-WaitForTurn"} <= chosen
 
 
 def test_the_points_of_the_state_machine_are_all_met(bases: list[Result]) -> None:
@@ -110,10 +117,42 @@ def test_a_case_repeats_itself_exactly() -> None:
     assert len(first.history) > 100
 
 
+def test_a_fault_that_is_meant_for_one_backup_strikes_no_other() -> None:
+    fault = Fault(Kind.STOPPED, "WaitForSnapshots", after=600, subject="ha-2")
+    case = Case("paced", "one-stopped", (fault,), (fault,), fleet="paced")
+    [result] = play_all([case], history=True)
+    assert result.held
+    [struck] = [line for line in result.history if "stop-execution as" in line]
+    [ended] = [line for line in result.history if ": ABORTED" in line]
+    [subject] = {name for line in result.history for name in re.findall(r"ha-2 \((i-\w+)\)", line)}
+    assert subject in struck
+    assert subject in ended
+
+
 def test_a_fault_that_never_strikes_proves_nothing() -> None:
     fault = Fault(Kind.THROTTLED_ONCE, "prepare_backup", "NoSuchCall")
     [result] = play_all([Case("nowhere", "throttled-once", (fault,), (fault,))])
     assert result.violations == ("the fault throttled-once at prepare_backup never struck",)
+
+
+class Impatient:
+    """What a person does who does not wait for an answer."""
+
+    def readline(self) -> str:
+        raise KeyboardInterrupt
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = (Case("clean", name, ()) for name in ("first", "second"))
+    worker = Worker()
+    with monkeypatch.context() as patched:
+        patched.setattr(worker._process, "stdout", Impatient())
+        with pytest.raises(KeyboardInterrupt):
+            worker.play(first, history=False)
+    assert worker.play(second, history=False).case == second
+    worker.close()
 
 
 def test_a_recovery_that_may_not_start_anything_goes_on_until_it_may() -> None:
