@@ -10,53 +10,26 @@ from stillpoint.aws.commands import Commands
 from stillpoint.errors import AwsRefused, AwsUnavailable
 from stillpoint.scripts import ScriptResult, Stage, Status, execution_id
 from tests.functions.faults import refused
-from tests.functions.ssm import CONTENT, PARAMETERS, START, Document, Ssm, Step, a_systems_manager
-
-EXECUTION = "erp-20261122T030000Z"
-INSTANCE = "i-0aaaaaaaaaaaaaaaa"
-OTHER = "i-0bbbbbbbbbbbbbbbb"
-THIRD = "i-0cccccccccccccccc"
-DOCUMENT = "quiesce-erp"
-SHARED = "arn:aws:ssm:eu-west-1:111122223333:document/quiesce-erp"
+from tests.functions.scripted import (
+    DOCUMENT,
+    EXECUTION,
+    INSTANCE,
+    OTHER,
+    SHARED,
+    THIRD,
+    find,
+    look,
+    run,
+    send,
+    two_instances,
+)
+from tests.functions.ssm import CONTENT, PARAMETERS, START, Document, Ssm, Step
 
 
 @pytest.fixture
 def ssm(_aws: None) -> Iterator[Ssm]:
-    with a_systems_manager() as fake:
-        fake.agent(INSTANCE)
-        fake.agent(OTHER)
-        fake.documents[DOCUMENT] = Document()
-        fake.documents[SHARED] = Document()
+    with two_instances() as fake:
         yield fake
-
-
-def send(comment: str = f"{EXECUTION} freeze", document: str = DOCUMENT) -> str:
-    answer = Commands().send([INSTANCE], document, comment, {"command": ["freeze"]})[INSTANCE]
-    assert isinstance(answer, str)
-    return answer
-
-
-def find(instance_id: str, document: str, comment: str) -> list[str]:
-    rows = Commands().find([instance_id], document, comment)[instance_id]
-    return [row["CommandId"] for row in rows]
-
-
-def look(command_id: str) -> ScriptResult:
-    return Commands().look(command_id, INSTANCE)
-
-
-def run(ssm: Ssm, stage: Stage = Stage.PRE_SCRIPT, document: str = DOCUMENT) -> ScriptResult:
-    return run_on([INSTANCE], ssm, stage, document)[INSTANCE]
-
-
-def run_on(
-    instance_ids: list[str],
-    ssm: Ssm,
-    stage: Stage = Stage.PRE_SCRIPT,
-    document: str = DOCUMENT,
-) -> dict[str, ScriptResult]:
-    documents = dict.fromkeys(instance_ids, document)
-    return scripts.run(documents, stage, EXECUTION, Commands(), ssm.now, timeout_seconds=120)
 
 
 def outcome(stage: Stage = Stage.PRE_SCRIPT) -> ScriptResult:
@@ -371,64 +344,6 @@ def test_an_id_that_ssm_refuses_does_not_hide_the_others(ssm: Ssm) -> None:
     ):
         scripts.online({INSTANCE: None})
     assert ssm.calls.count("DescribeInstanceInformation") == 4
-
-
-def test_instances_of_the_same_document_share_a_command_that_is_read_once(ssm: Ssm) -> None:
-    ssm.agent(THIRD)
-    everybody = [INSTANCE, OTHER, THIRD]
-    assert {result.status for result in run_on(everybody, ssm).values()} == {Status.RUNNING}
-    (sent,) = ssm.sent
-    assert sent.request["InstanceIds"] == everybody
-    ssm.calls.clear()
-    run_on(everybody, ssm)
-    assert ssm.calls == ["ListCommands", "ListCommandInvocations"]
-    sent.end()
-    ssm.calls.clear()
-    results = run_on(everybody, ssm)
-    assert {result.status for result in results.values()} == {Status.SUCCEEDED}
-    assert ssm.calls == ["ListCommands", "ListCommandInvocations"]
-
-
-def test_one_that_ssm_does_not_know_keeps_no_other_from_its_command(ssm: Ssm) -> None:
-    results = run_on([INSTANCE, THIRD, OTHER], ssm)
-    assert [results[each].status for each in (INSTANCE, OTHER)] == [Status.RUNNING] * 2
-    assert "InvalidInstanceId" in results[THIRD].detail
-    assert [sent.instance_ids for sent in ssm.sent] == [[INSTANCE], [OTHER]]
-    for sent in ssm.sent:
-        sent.end()
-    again = run_on([INSTANCE, OTHER], ssm)
-    assert [again[each].status for each in (INSTANCE, OTHER)] == [Status.SUCCEEDED] * 2
-    assert len(ssm.sent) == 2
-
-
-def test_members_that_were_sent_a_script_earlier_are_not_sent_it_with_the_others(ssm: Ssm) -> None:
-    run_on([OTHER], ssm)
-    run_on([INSTANCE, OTHER], ssm)
-    assert [sent.instance_ids for sent in ssm.sent] == [[OTHER], [INSTANCE]]
-
-
-def test_where_many_commands_were_sent_each_instance_is_asked_about_by_itself(ssm: Ssm) -> None:
-    run_on([OTHER], ssm)
-    for number in range(60):
-        send(f"another {number}")
-    run_on([INSTANCE, OTHER], ssm)
-    assert [sent.instance_ids for sent in (ssm.sent[0], ssm.sent[-1])] == [[OTHER], [INSTANCE]]
-
-
-def test_one_to_which_a_shared_post_script_was_not_delivered_gets_its_own(ssm: Ssm) -> None:
-    both = [INSTANCE, OTHER]
-    run_on(both, ssm, Stage.POST_SCRIPT)
-    ssm.sent[0].end()
-    lost = {"Status": "TimedOut", "StatusDetails": "DeliveryTimedOut", "CommandPlugins": []}
-    ssm.apart[OTHER] = {ssm.sent[0].command_id: lost}
-    ssm.wait(60)
-    for _ in range(2):
-        results = run_on(both, ssm, Stage.POST_SCRIPT)
-        assert [results[each].status for each in both] == [Status.SUCCEEDED, Status.RUNNING]
-    assert [sent.instance_ids for sent in ssm.sent] == [both, [OTHER]]
-    ssm.sent[1].end()
-    results = run_on(both, ssm, Stage.POST_SCRIPT)
-    assert [results[each].status for each in both] == [Status.SUCCEEDED] * 2
 
 
 def test_an_output_that_a_list_cuts_off_is_asked_for(ssm: Ssm) -> None:
