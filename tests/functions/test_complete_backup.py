@@ -189,7 +189,7 @@ def test_evidence_whose_writing_failed_is_written_when_asked_again(stack: Stack)
 def test_an_image_that_ec2_does_not_show_yet_is_waited_for_and_judged_then(stack: Stack) -> None:
     backup = a_captured(stack)
     with answered("ec2", "DescribeImages", {"Images": []}):
-        assert backup.complete() == {"status": "pending", "wait_seconds": 60}
+        assert backup.complete() == {"status": "pending", "wait_seconds": 120}
     answer = backup.complete(checks=1, now=SOON.replace(minute=2))
     assert (answer["status"], stack.events()) == ("succeeded", ["BackupSucceeded"])
     assert consistency_of(backup.image_ids[0]) == "file-system"
@@ -198,7 +198,7 @@ def test_an_image_that_ec2_does_not_show_yet_is_waited_for_and_judged_then(stack
 def test_snapshots_that_ec2_does_not_show_yet_do_not_condemn_a_good_image(stack: Stack) -> None:
     backup = a_captured(stack, volumes=3)
     with answered("ec2", "DescribeSnapshots", {"Snapshots": []}):
-        assert backup.complete() == {"status": "pending", "wait_seconds": 60}
+        assert backup.complete() == {"status": "pending", "wait_seconds": 120}
     answer = backup.complete(checks=1, now=SOON.replace(minute=2))
     assert (answer["status"], stack.events()) == ("succeeded", ["BackupSucceeded"])
     assert consistency_of(backup.image_ids[0]) == "file-system"

@@ -96,7 +96,7 @@ def test_nothing_of_a_group_is_judged_before_ec2_shows_all_of_it(stack: Stack) -
     shown = backup.snapshot_ids[0]
     rows = [row for row in _described(backup) if row["SnapshotId"] in shown]
     with answered("ec2", "DescribeSnapshots", {"Snapshots": rows}):
-        assert backup.complete() == {"status": "pending", "wait_seconds": 60}
+        assert backup.complete() == {"status": "pending", "wait_seconds": 120}
     assert claims(backup) == [None, None]
     assert backup.complete(checks=1, now=LATER)["status"] == "succeeded"
     assert claims(backup) == ["held", "held"]

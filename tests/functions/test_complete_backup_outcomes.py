@@ -103,15 +103,15 @@ def test_a_recovery_point_is_good_even_if_it_cannot_be_shown_on_the_instance(
 def test_while_an_image_is_pending_nothing_is_said(stack: Stack) -> None:
     backup = a_captured(stack, 2)
     backup.set_images("pending")
-    assert backup.complete() == {"status": "pending", "wait_seconds": 60}
+    assert backup.complete() == {"status": "pending", "wait_seconds": 120}
     assert stack.messages() == []
     assert stack.metrics() == []
 
 
 @pytest.mark.parametrize(
-    ("minutes", "seconds"), [(0, 60), (2, 60), (10, 300), (30, 900), (600, 900)]
+    ("minutes", "seconds"), [(0, 120), (2, 120), (10, 600), (30, 1800), (600, 1800)]
 )
-def test_the_wait_for_an_image_grows_from_one_to_fifteen_minutes(
+def test_the_wait_for_an_image_grows_from_two_to_thirty_minutes(
     stack: Stack, minutes: int, seconds: int
 ) -> None:
     backup = a_captured(stack, image_state="pending")

@@ -120,7 +120,7 @@ def test_what_a_failed_backup_leaves_can_be_removed_by_the_next_attempt(
 def test_a_call_that_was_cut_short_goes_on_where_it_ended(stack: Stack) -> None:
     backup = a_captured(stack, 2)
     with throttled("ec2", "ModifySnapshotAttribute"):
-        assert complete(backup) == {"status": "pending", "wait_seconds": 60}
+        assert complete(backup) == {"status": "pending", "wait_seconds": 120}
     assert stack.events() == []
     assert stack.metrics() == []
     assert "stillpoint:recovery-point" not in tags_of(backup.instance_ids[0])
