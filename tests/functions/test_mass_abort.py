@@ -13,9 +13,11 @@ import pytest
 
 from sandbox.ec2.errors import Ec2Error
 from sandbox.ec2.throttle import Throttle
-from stillpoint.aws.recover_instances import LOOK_AGAIN_SECONDS, TIME
-from stillpoint.recovery import seconds_until_next_look
+from stillpoint.aws.recover_instances import RESERVE, TIME
+from stillpoint.recovery import LONGEST_WAIT_SECONDS, seconds_until_next_look
 
+LOOKS = (TIME - RESERVE).total_seconds() - LONGEST_WAIT_SECONDS
+"""For how many seconds a recovery begins looks."""
 TRIES = 5
 """How often the SDK tries before it reports that EC2 throttles."""
 
@@ -52,7 +54,7 @@ def recover_all(count: int, wait: Callable[[int, float], float] = seconds_until_
             if tries + 1 < TRIES:
                 again = now + dice.random() * min(20, 2**tries)
                 heapq.heappush(agenda, (again, number, tries + 1, looks))
-            elif now - begun[number] + LOOK_AGAIN_SECONDS <= TIME.total_seconds():
+            elif now - begun[number] <= LOOKS:
                 again = now + wait(looks + 1, dice.random())
                 heapq.heappush(agenda, (again, number, 0, looks + 1))
         else:
@@ -83,4 +85,4 @@ def test_they_do_not_ask_all_at_the_same_moment() -> None:
 
 def test_a_thousand_that_do_not_all_find_their_turn_keep_ec2_busy_all_the_time() -> None:
     night = recover_all(1000)
-    assert len(night.started) > 2 * TIME.total_seconds()
+    assert len(night.started) > 2 * LOOKS

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from stillpoint.aws.standby import read_memberships
+from stillpoint.aws import standby
+from stillpoint.aws.ec2 import instances_by_id
+from stillpoint.aws.standby import Members, read_memberships
 from stillpoint.errors import AwsRefused, AwsUnavailable
 from stillpoint.isolation import DONE, Progress
 from stillpoint.standby import Sizes
@@ -326,3 +328,12 @@ def test_what_ec2_does_not_say_is_asked_again() -> None:
     ):
         leave(web)
     assert model.states[web] == "Standby"
+
+
+def test_a_member_stays_in_standby_while_something_is_against_its_return() -> None:
+    with a_member("Standby") as (web, model, played):
+        instance = instances_by_id([web])[web]
+        progress = standby.leave(instance, Members([web]), lambda: "it is stopping")
+        assert progress == Progress(waiting="it is stopping")
+        assert model.states[web] == "Standby"
+        assert "ExitStandby" not in played.actions

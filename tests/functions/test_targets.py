@@ -264,6 +264,15 @@ def test_one_that_still_drains_is_registered_again() -> None:
         assert model.groups["web"].targets == {(WEB, 80): "initial"}
 
 
+def test_none_is_registered_while_something_is_against_it() -> None:
+    with balancing(web=serving(WEB, state="draining", looks=9)) as (model, played):
+        groups = TargetGroups()
+        progress = target_groups.register(WEB, [held("web")], groups, lambda: "it is stopping")
+        assert progress == Progress(waiting="it is stopping")
+        assert model.groups["web"].targets == {(WEB, 80): "draining"}
+        assert played.asked("RegisterTargets") == []
+
+
 @pytest.mark.parametrize("state", ["unhealthy", "unhealthy.draining", "unused", "unavailable"])
 def test_one_that_was_healthy_is_waited_for_until_it_is_again(state: str) -> None:
     with balancing(web=serving(WEB, state=state, reason="Target.FailedHealthChecks")) as (

@@ -15,6 +15,8 @@ ALERT_AGAIN_AFTER = timedelta(hours=1)
 
 _LOOK_AGAIN_SECONDS = 5.0
 _LONGEST_SPREAD_SECONDS = 20.0
+LONGEST_WAIT_SECONDS = _LOOK_AGAIN_SECONDS + _LONGEST_SPREAD_SECONDS
+"""The longest wait between two looks."""
 
 
 class Step(StrEnum):

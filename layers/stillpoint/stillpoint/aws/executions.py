@@ -87,8 +87,12 @@ def describe(state_machine_arn: str, name: str) -> Execution | None:
     )
 
 
-def start(state_machine_arn: str, name: str, document: Mapping[str, Any]) -> Start:
+def start(
+    state_machine_arn: str, name: str, document: Mapping[str, Any], *, look: bool = True
+) -> Start:
     """Start the execution of this name, once.
+
+    One that there was already is looked at; without `look`, it is taken for one that runs.
 
     While it runs, a second start with the same input succeeds and starts nothing; one with another
     input, or after it ended, is told ExecutionAlreadyExists for 90 days (Step Functions API
@@ -106,7 +110,7 @@ def start(state_machine_arn: str, name: str, document: Mapping[str, Any]) -> Sta
                 raise
         else:
             return Start.STARTED
-    execution = describe(state_machine_arn, name)
+    execution = describe(state_machine_arn, name) if look else None
     if execution is None or execution.running:
         return Start.ALREADY_RUNNING
     return Start.ALREADY_FAILED if execution.failed else Start.ALREADY_DONE

@@ -1,18 +1,21 @@
 """Instances that an ended execution has left behind, and putting them back into service."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import batched
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from stillpoint.aws import ec2
 from stillpoint.aws.client import error_code
-from stillpoint.aws.executions import Execution
+from stillpoint.aws.executions import Execution, execution_arn
 from stillpoint.aws.isolate_instances import ScriptedMember, undo_of
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.rejoin_instances import Look, Returning, rejoin
+from stillpoint.aws.stranded import report_stranded
 from stillpoint.aws.telemetry import logger
 from stillpoint.errors import MalformedInput, StillpointError
 from stillpoint.instance import Instance
@@ -23,6 +26,12 @@ from stillpoint.tags import Cycle, Tag
 OUT_OF_SERVICE_AFTER = timedelta(minutes=10)
 """How long after its execution an instance may rejoin before people are told that it does not."""
 
+_TOLD_IN_TIME = timedelta(minutes=2)
+"""So long after an execution ended, the event of its end is believed."""
+_IN_ONE_MESSAGE = 50
+"""Instances that one message tells of: it stays readable, and far below what Amazon SNS takes."""
+_ENDED = "Its execution ended without starting it."
+_FORGOTTEN = "The execution in charge of it does not exist."
 _THROTTLED = frozenset({"RequestLimitExceeded", "EC2ThrottledException"})
 _REMEDY = (
     "Stillpoint goes on trying. What it waits for is said above; the tag stillpoint:undo on the"
@@ -135,19 +144,109 @@ def report_out_of_service(topic_arn: str, row: Left, why: str, now: datetime) ->
     )
 
 
-def report_recovered(topic_arn: str, row: Left, now: datetime) -> None:
-    """Publish InstanceRecovered."""
-    instance = row.instance
-    report = InstanceReport(
-        instance.instance_id, instance.name, instance.state, "The recovery has put it back."
+def report_left_stranded(
+    topic_arn: str, rows: Sequence[Left], refused: Mapping[str, str], now: datetime
+) -> None:
+    """Publish InstanceStranded about instances of one or of many executions.
+
+    `refused` is what StartInstances answered, by instance id.
+    """
+    arns = {row.execution.arn if row.execution else None for row in rows}
+    report_stranded(
+        topic_arn,
+        [row.instance for row in rows],
+        refused,
+        now,
+        why=_FORGOTTEN if None in arns else _ENDED,
+        execution_arn=arns.pop() if len(arns) == 1 else None,
     )
-    publish(topic_arn, Event(EventName.INSTANCE_RECOVERED, now, (report,), _RECOVERED))
+
+
+def report_recovered(topic_arn: str, rows: Iterable[Left], now: datetime) -> None:
+    """Publish InstanceRecovered."""
+    reports = tuple(
+        InstanceReport(
+            row.instance_id,
+            row.instance.name,
+            row.instance.state,
+            "The recovery has put it back.",
+        )
+        for row in rows
+    )
+    publish(topic_arn, Event(EventName.INSTANCE_RECOVERED, now, reports, _RECOVERED))
+
+
+def messages_of(rows: Iterable[Left]) -> Iterator[tuple[Left, ...]]:
+    """Put instances together that one message can tell of.
+
+    Those whose execution nobody knows are in messages of their own.
+    """
+    known: dict[bool, list[Left]] = {True: [], False: []}
+    for row in rows:
+        known[row.execution is not None].append(row)
+    for some in known.values():
+        yield from batched(some, _IN_ONE_MESSAGE, strict=False)
+
+
+def still_left(rows: Sequence[Left]) -> list[Left]:
+    """Read the instances again; return those of which the same execution is still in charge."""
+    found = ec2.instances_by_id([row.instance_id for row in rows])
+    return [
+        row
+        for row in rows
+        if row.instance_id in found and _in_charge(found[row.instance_id]) == row.cycle.execution
+    ]
+
+
+def why_not_back(instance: Instance) -> str:
+    """Read an instance again; return why it must not be put back into service, or an empty text.
+
+    Since it was read, somebody may have stopped it, or a new backup have taken charge of it.
+    """
+    found = ec2.instances_by_id([instance.instance_id]).get(instance.instance_id)
+    if found is None or found.state != "running":
+        return f"it is {found.state if found else 'terminated'}"
+    if _in_charge(found) != _in_charge(instance):
+        return "its execution is not in charge of it any more"
+    return ""
+
+
+def _in_charge(instance: Instance) -> str | None:
+    cycle = Cycle.parse(instance.tags.get(Tag.CYCLE, ""))
+    return cycle.execution if cycle else None
 
 
 def note_alert(row: Left, now: datetime) -> None:
     """Write on an instance that people were told now."""
     alerted = replace(row.cycle, alerted_at=now)
     ec2.create_tags([row.instance_id], {Tag.CYCLE: alerted.render()})
+
+
+def execution_of(
+    detail: Mapping[str, Any], state_machine_arn: str, now: datetime
+) -> Execution | None:
+    """Return the execution that an event of Step Functions has told the end of, if it told all.
+
+    The input is left out of an event that would be too large (Step Functions Developer Guide,
+    "Automating Step Functions event delivery with EventBridge"). An event that comes late tells
+    nothing: the execution may have been redriven since.
+    """
+    try:
+        execution = Execution(
+            name=detail["name"],
+            arn=detail["executionArn"],
+            status=detail["status"],
+            error=detail["error"] or "",
+            cause=detail["cause"] or "",
+            input=detail["input"],
+            ended_at=datetime.fromtimestamp(detail["stopDate"] / 1000, UTC),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    arn = execution_arn(state_machine_arn, execution.name)
+    told_in_time = execution.ended_at is not None and now - execution.ended_at <= _TOLD_IN_TIME
+    told_all = execution.arn == arn and isinstance(execution.input, str)
+    return execution if told_in_time and told_all and not execution.running else None
 
 
 def is_throttled(error: StillpointError) -> bool:

@@ -11,6 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from stillpoint.account import FOR_A_CALLER, FOR_NOBODY, give_account
 from stillpoint.aws import aftermath, ec2, executions
+from stillpoint.aws.cut_off import report_cut_off
 from stillpoint.aws.executions import Start
 from stillpoint.aws.notifications import publish
 from stillpoint.aws.plan_metrics import count
@@ -18,7 +19,7 @@ from stillpoint.aws.settings import PlanSettings
 from stillpoint.aws.telemetry import logger, metrics
 from stillpoint.errors import AwsRefused, PlannerIncomplete, StillpointError
 from stillpoint.instance import Instance
-from stillpoint.messages import Event
+from stillpoint.messages import Event, EventName
 from stillpoint.pacing import Pace
 from stillpoint.plan import Backup, Limits, Missed, Plan
 from stillpoint.plan_events import MOST_IN_ONE, backup_missed, batches, policy_invalid
@@ -30,6 +31,10 @@ from stillpoint.tags import Tag
 MOST_WRITES = 300
 """Tag writes of one tick. EC2 takes 600 a minute from all callers together (EC2 Developer Guide,
 "Request throttling for the Amazon EC2 API": CreateTags), and backups under way need theirs."""
+
+MOST_LOOKS = 50
+"""Executions of one tick that there were already and that are looked at. Step Functions describes
+10 a second for long (Step Functions Developer Guide, "Service quotas": DescribeExecution)."""
 
 
 def plan_backups(request: Request, settings: PlanSettings, now: datetime) -> dict[str, Any]:
@@ -90,6 +95,7 @@ class _Effects:
         self._now = now
         self._reasons = {verdict.instance_id: verdict.reason for verdict in plan.verdicts}
         self._writes_left = MOST_WRITES
+        self._looks_left = MOST_LOOKS
         self.failures: list[str] = []
 
     def carry_out(self) -> tuple[Backup, ...]:
@@ -205,23 +211,50 @@ class _Effects:
 
     def _start(self, backup: Backup) -> bool:
         name = backup.execution_name
-        start = executions.start(self._settings.state_machine_arn, name, backup.to_input())
+        look = self._looks_left > 0
+        start = executions.start(
+            self._settings.state_machine_arn, name, backup.to_input(), look=look
+        )
+        if start is not Start.STARTED:
+            self._looks_left -= 1
         logger.info("Started a backup", extra={"execution": name, "start": start.value})
-        # One that has ended could not write the cursor, and has reported that itself.
-        instances = [self._instances[member.instance_id] for member in backup.members]
+        # One that has ended could not write the cursor.
         match start:
             case Start.STARTED | Start.ALREADY_RUNNING:
                 return True
             case Start.ALREADY_FAILED:
-                for instance in instances:
-                    aftermath.mark_failed(instance, backup.occurrence, backup.attempt, self._now)
+                self._note_failure(backup)
             case Start.ALREADY_DONE:
-                for instance in instances:
+                for member in backup.members:
+                    instance = self._instances[member.instance_id]
                     if tag := aftermath.handled_tag(instance, backup.occurrence):
                         ec2.create_tags([instance.instance_id], tag)
             case _:
                 assert_never(start)
         return False
+
+    def _note_failure(self, backup: Backup) -> None:
+        """Ask for another attempt, and tell people before: the mark hides the failure from all.
+
+        An execution that reported its failure itself has written the mark, perhaps since the plan
+        was made. It is written even if the message is refused: backups do not depend on those.
+        """
+        execution = executions.describe(self._settings.state_machine_arn, backup.execution_name)
+        if execution is None or not execution.failed:
+            return
+        occurrence, attempt = backup.occurrence, backup.attempt
+        instances = ec2.instances_by_id([member.instance_id for member in backup.members])
+        unmarked = [i for i in instances.values() if aftermath.is_news(i, occurrence, attempt)]
+        if not unmarked:
+            return
+        topic_arn = self._settings.topic_arn
+        metrics.add_metric(EventName.BACKUP_FAILED, MetricUnit.Count, 1)
+        try:
+            report_cut_off(topic_arn, execution, instances, good=(), stayed=(), now=self._now)
+        except AwsRefused as error:
+            self._note(error)
+        for instance in unmarked:
+            aftermath.mark_failed(instance, occurrence, attempt, self._now)
 
 
 def _by_value(values: Mapping[str, str]) -> Mapping[str, Sequence[str]]:

@@ -92,8 +92,14 @@ class Rejoining:
 class Look:
     """What is around instances at one look, each part of it read when first asked for."""
 
-    def __init__(self, instance_ids: Collection[str]) -> None:
-        """`instance_ids` are all that may be looked at."""
+    def __init__(
+        self, instance_ids: Collection[str], hindrance: Callable[[Instance], str] = lambda _: ""
+    ) -> None:
+        """`instance_ids` are all that may be looked at.
+
+        `hindrance` says just before one is put back into service why it must not be, or nothing.
+        """
+        self.hindrance = hindrance
         self.places = Members(instance_ids)
         self.groups = TargetGroups()
         self.commands = Commands()
@@ -302,9 +308,10 @@ def _put_into_service(each: Returning, look: Look) -> Progress:
         return DONE
     if each.instance.state != "running":
         return Progress(waiting=f"it is {each.instance.state}")
+    hindrance = partial(look.hindrance, each.instance)
     return together(
-        targets.register(each.instance_id, each.undo.targets, look.groups),
-        standby.leave(each.instance, look.places) if each.undo.standby else DONE,
+        targets.register(each.instance_id, each.undo.targets, look.groups, hindrance),
+        standby.leave(each.instance, look.places, hindrance) if each.undo.standby else DONE,
     )
 
 

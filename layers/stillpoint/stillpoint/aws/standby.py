@@ -118,12 +118,14 @@ def in_service(instance_ids: Collection[str], members: Members) -> dict[str, str
     return {key: each.in_words for key, each in places.items() if each and is_replaced(each)}
 
 
-def leave(instance: Instance, members: Members) -> Progress:
+def leave(
+    instance: Instance, members: Members, hindrance: Callable[[], str] = lambda: ""
+) -> Progress:
     """Bring a member one step back into service; done when it is, or when it is no member any more.
 
     A member that leaves Standby is looked after again, and replaced if it does not run (EC2 Auto
     Scaling User Guide, "Health checks for instances in an Auto Scaling group"): one that does not
-    run stays there.
+    run stays there. `hindrance` says just before that why it must not be, or nothing.
     """
     member = members.get(instance.instance_id)
     move = way_out(member.state if member else None)
@@ -142,13 +144,17 @@ def leave(instance: Instance, members: Members) -> Progress:
         case Move.WAIT:
             return _waiting(member)
         case Move.CALL:
-            return _back(instance, member, members)
+            return _back(instance, member, members, hindrance)
     assert_never(move)
 
 
-def _back(instance: Instance, member: Membership, members: Members) -> Progress:
+def _back(
+    instance: Instance, member: Membership, members: Members, hindrance: Callable[[], str]
+) -> Progress:
     if instance.state != "running":
         return Progress(waiting=f"it is {instance.state}, and leaves Standby only when it runs")
+    if hindered := hindrance():
+        return Progress(waiting=hindered)
     refusal = _exit_standby(instance.instance_id, member.group)
     if not refusal:
         return Progress(waiting=f"it returns to the group {member.group}")

@@ -1,6 +1,6 @@
 """Target groups: finding an instance's places in them, taking them away and giving them back."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -154,12 +154,18 @@ def drain(
     return Progress(waiting=f"it drains from {', '.join(waiting)}" if waiting else "")
 
 
-def register(instance_id: str, targets: Sequence[Registration], groups: TargetGroups) -> Progress:
+def register(
+    instance_id: str,
+    targets: Sequence[Registration],
+    groups: TargetGroups,
+    hindrance: Callable[[], str] = lambda: "",
+) -> Progress:
     """Bring a running instance back into its target groups, one step; done when it serves again.
 
     It has to be healthy where it was before. Elastic Load Balancing registers only what it sees
     running (Elastic Load Balancing API Reference, RegisterTargets), which may take a moment. A
-    group that does not exist any more is lost: nothing is put in its place.
+    group that does not exist any more is lost: nothing is put in its place. `hindrance` says just
+    before a target is registered why it must not be, or nothing.
     """
     waiting: list[str] = []
     failures: list[str] = []
@@ -172,7 +178,12 @@ def register(instance_id: str, targets: Sequence[Registration], groups: TargetGr
         port = registration.port or group.port
         health = groups.targets_of(group).get((instance_id, port))
         if health is None or health.state == DRAINING:
-            refusal = _register(instance_id, group, registration)
+            hindered = hindrance()
+            refusal = (
+                Progress(waiting=hindered)
+                if hindered
+                else _register(instance_id, group, registration)
+            )
             (failures if refusal.failure else waiting).append(refusal.failure or refusal.waiting)
         elif registration.was_healthy and not _serves(instance_id, group, health):
             waiting.append(f"it is {health.in_words} in {group.name}:{port}")
