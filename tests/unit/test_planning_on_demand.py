@@ -62,3 +62,18 @@ def test_times_are_of_whole_seconds() -> None:
     made = plan(an_instance(seen=None), now=NOW.replace(microsecond=999_999))
     assert iso(made.cursors["i-0a"].occurrence) == "2026-11-22T03:00:20Z"
     assert made.cursors["i-0a"].occurrence == NOW
+
+
+def test_on_demand_waits_for_a_peer_that_may_wait_for_its_turn() -> None:
+    """Admitted at the last tick, it carries nothing yet that says so."""
+    due, peer = (
+        an_instance("i-0a", anti_affinity="pair"),
+        an_instance("i-0b", schedule="daily 12:00", seen="2026-11-21 12:00", anti_affinity="pair"),
+    )
+    made = plan(due, peer, backup_now=["i-0b"])
+    assert made.backups == ()
+    (refusal,) = made.refusals
+    assert refusal.reason == (
+        "waits for its anti-affinity peer: i-0a may be about to begin its backup"
+    )
+    assert started(plan(due, peer, backup_now=["i-0a"])) == ["i-0a"]

@@ -39,6 +39,7 @@ def admit(
     subjects: Iterable[Subject],
     limits: Limits,
     now: datetime,
+    about_to_begin: Iterable[Group] = (),
 ) -> Admissions:
     """Admit the oldest occurrences first, as many as may begin until the next tick.
 
@@ -46,13 +47,16 @@ def admit(
     there is no room does not: else a large group would wait for ever behind small ones. Only if
     the room is taken by instances that have been down for long, stranded perhaps, does it let the
     others pass: nobody knows when they will be back. The first of a tick may be larger than the
-    pace allows: it would wait for ever.
+    pace allows: it would wait for ever. Those `about_to_begin` are no candidates, but may have been
+    admitted before and wait for their turn: their peers wait for them.
     """
     most, per_tick = limits.max_concurrent, limits.pace.per_tick
     present = [subject for subject in subjects if not subject.gone]
     taken = sum(subject.in_backup for subject in present)
     taken_for_long = sum(_is_down_for_long(subject, now) for subject in present)
     peers = _Peers(present, now)
+    for group in about_to_begin:
+        peers.take_down(group, "may be about to begin its backup")
     beginning = 0
     admitted: dict[str, Candidate] = {}
     waiting: dict[str, str] = {}
@@ -114,12 +118,12 @@ class _Peers:
                     return f"waits for its anti-affinity peer: {state}"
         return None
 
-    def take_down(self, group: Group) -> None:
-        """Note that the members of a group are about to be in a backup."""
+    def take_down(self, group: Group, state: str = "starts its backup now") -> None:
+        """Note that the members of a group are about to be in a backup, and in which words."""
         for subject in group.subjects:
             name = subject.anti_affinity
             if name is not None:
-                self._down[name][subject.instance_id] = f"{subject.label} starts its backup now"
+                self._down[name][subject.instance_id] = f"{subject.label} {state}"
 
 
 def _has_just_started(subject: Subject, now: datetime) -> bool:

@@ -64,11 +64,14 @@ def make_plan(
     subjects = survey(instances, limits.defaults, now)
     standings = [stand(group, now, limits) for group in form_groups(subjects)]
     by_instance = {s.instance_id: one for one in standings for s in one.group.subjects}
+    due = [standing.candidate for standing in standings if standing.candidate]
     if backup_now is None:
-        candidates = [standing.candidate for standing in standings if standing.candidate]
+        admissions = admit(due, subjects, limits, now)
     else:
         candidates = _requested(by_instance, backup_now, now)
-    admissions = admit(candidates, subjects, limits, now)
+        asked_for = {candidate.group.group_id for candidate in candidates}
+        others = [one.group for one in due if one.group.group_id not in asked_for]
+        admissions = admit(candidates, subjects, limits, now, about_to_begin=others)
     # Those with peers go first: from now on until they are down, a peer could be stopped, too.
     admitted = sorted(admissions.admitted.values(), key=lambda each: not _has_peers(each.group))
     moments = limits.pace.beginnings(
