@@ -23,7 +23,7 @@ MYSQL = """
 for sql; do :; done
 echo "$sql" >>"$STATE/calls"
 case "$*" in *--skip-reconnect*--unbuffered*--execute*) ;; *) exit 64 ;; esac
-[ "$HOME" = /root ] || exit 65
+[ "$HOME" = ~root ] && [ -n "${HOME%%~*}" ] || exit 65
 if [ -e "$STATE/down" ]; then echo "ERROR 2002: no connection" >&2; exit 1; fi
 if [ -e "$STATE/starting" ]; then rm "$STATE/starting"; echo "ERROR 2002: starting" >&2; exit 1; fi
 case $sql in

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from sandbox import around, demo
-from sandbox.outcomes import Outcome
 from sandbox.progress import Row, Watch
 from sandbox.run import Report
 from sandbox.session import Message
+from tests.sandbox.told import OUTCOME
 
 TRUTH: dict[str, Any] = {
     "auto_scaling_groups": [
@@ -21,21 +21,6 @@ TRUTH: dict[str, Any] = {
         {"name": "admin", "targets": [{"instance_id": "i-2", "port": 80, "state": "initial"}]},
     ],
 }
-OUTCOME = Outcome(
-    name="web",
-    instance_id="i-1",
-    method="stop",
-    outcome="succeeded",
-    image_id="ami-1",
-    consistency="file-system",
-    dirty_bytes=0,
-    downtime_seconds=60.0,
-    floor_seconds=55.0,
-    state_before="running",
-    state_after="running",
-    reason="",
-    images=1,
-)
 
 
 def guest(*events: tuple[str, int, dict[str, str]]) -> dict[str, Any]:

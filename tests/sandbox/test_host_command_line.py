@@ -2,6 +2,7 @@
 
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -9,8 +10,8 @@ import pytest
 
 from sandbox import deploy, process
 from sandbox.__main__ import main
-from sandbox.outcomes import Outcome
 from sandbox.tables import outcome_lines
+from tests.sandbox.told import OUTCOME
 
 
 def test_the_scenarios_are_listed_with_their_titles(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,20 +73,14 @@ def test_what_was_built_is_known_by_its_sources(tmp_path: Path) -> None:
 
 
 def test_outcomes_are_shown_in_aligned_columns() -> None:
-    outcome = Outcome(
+    outcome = replace(
+        OUTCOME,
         name="cache",
-        instance_id="i-1",
         method="none",
-        outcome="succeeded",
-        image_id="ami-1",
         consistency="crash",
         dirty_bytes=30_000_000,
         downtime_seconds=None,
         floor_seconds=None,
-        state_before="running",
-        state_after="running",
-        reason="",
-        images=1,
     )
     heading, row = outcome_lines([outcome])
     assert heading.index("page cache") == row.index("30.0 MB dirty")

@@ -12,10 +12,11 @@ from sandbox import run, scenario
 from sandbox.arrangement import arrange
 from sandbox.ec2 import FAULT_NAMES
 from sandbox.host_faults import HOST_FAULT_NAMES
-from sandbox.outcomes import CopyOutcome, Outcome
+from sandbox.outcomes import CopyOutcome
 from sandbox.scenario import ScenarioError, filled, last_due, load, parse
 from sandbox.session import Message
 from tests.sandbox.companion_lab import CompanionLab
+from tests.sandbox.told import OUTCOME
 
 START = datetime(2026, 11, 22, 2, 57, 30, tzinfo=UTC)
 
@@ -171,21 +172,6 @@ def test_a_group_that_cannot_be_is_refused(instance: dict[str, Any], problem: st
         parse(SURROUNDED | {"instance": instances})
 
 
-OUTCOME = Outcome(
-    name="web",
-    instance_id="i-1",
-    method="stop",
-    outcome="succeeded",
-    image_id="ami-1",
-    consistency="file-system",
-    dirty_bytes=0,
-    downtime_seconds=60.0,
-    floor_seconds=55.0,
-    state_before="running",
-    state_after="running",
-    reason="",
-    images=1,
-)
 CHOSEN = parse(
     {
         "title": "t",

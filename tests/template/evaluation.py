@@ -30,6 +30,7 @@ CONTEXT: dict[str, Any] = {
     "State": {"EnteredTime": "2026-11-22T03:00:01.000Z"},
 }
 CAUGHT = {"Error": "Ec2.Ec2Exception", "Cause": "x" * 5000}
+EARLIER = [{"phase": "quiesce", "error": "Earlier", "cause": "..."}]
 
 # Lists of none, one and many instances: the sizes that JSONata treats differently.
 SIZES = pytest.mark.parametrize("ids", [[], ["i-0a"], ["i-0a", "i-0b", "i-0c"]], ids=len)

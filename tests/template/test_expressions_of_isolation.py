@@ -11,6 +11,7 @@ from sandbox.expressions import render
 from stillpoint.isolation import wait_before_next_look
 from tests.template.evaluation import (
     CONTEXT,
+    EARLIER,
     SIZES,
     STATES,
     a_freeze,
@@ -21,8 +22,6 @@ from tests.template.evaluation import (
     member,
     value,
 )
-
-EARLIER = [{"phase": "quiesce", "error": "Earlier", "cause": "..."}]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tests.template.asl import expressions
 from tests.template.evaluation import (
     CAUGHT,
     CONTEXT,
+    EARLIER,
     SIZES,
     STATES,
     ago,
@@ -88,7 +89,6 @@ def test_only_running_members_whose_method_is_stop_are_stopped_in_their_order(
 @SIZES
 def test_a_stop_that_was_refused_becomes_a_failure_beside_those_before(ids: list[str]) -> None:
     assign = STATES["StopMembers"]["Assign"]
-    earlier = [{"phase": "quiesce", "error": "Earlier", "cause": "..."}]
     outcomes = [
         {"instance_id": "i-2a", "requested_at": "2026-11-22T03:00:01.000Z"},
         *({"instance_id": i, "error": "Ec2.Ec2Exception", "cause": "no"} for i in ids),
@@ -97,7 +97,7 @@ def test_a_stop_that_was_refused_becomes_a_failure_beside_those_before(ids: list
         {"phase": "quiesce", "instance_id": i, "error": "Ec2.Ec2Exception", "cause": "no"}
         for i in ids
     ]
-    for before in ([], earlier):
+    for before in ([], EARLIER):
         found = value(assign["failures"], {"failures": before}, result=outcomes)
         assert found == before + refused
     assert value(assign["stops"], result=outcomes) == outcomes

@@ -5,6 +5,7 @@ import pytest
 from sandbox.expressions import render
 from tests.template.evaluation import (
     CONTEXT,
+    EARLIER,
     SIZES,
     STATES,
     a_freeze,
@@ -15,8 +16,6 @@ from tests.template.evaluation import (
     member,
     value,
 )
-
-EARLIER = [{"phase": "quiesce", "error": "Earlier", "cause": "..."}]
 
 
 @pytest.mark.parametrize(

@@ -77,3 +77,15 @@ def test_every_link_within_the_repository_leads_somewhere(document: Path) -> Non
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_nothing_that_is_handed_out_names_a_path_of_one_machine() -> None:
+    handed_out = [
+        *DOCUMENTS,
+        *ROOT.glob("docs/scripts/*"),
+        *ROOT.glob("*.yaml"),
+        *ROOT.glob("*.toml"),
+    ]
+    assert len(handed_out) > len(DOCUMENTS) + 3
+    for path in handed_out:
+        assert not re.search(r"/(?:root|home/\w+|Users/\w+)/", path.read_text("utf-8")), path
